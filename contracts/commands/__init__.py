@@ -1,0 +1,35 @@
+"""Every request on the bus, one module a service."""
+
+from contracts.commands import (
+    appdownload,
+    disclosure,
+    evidence,
+    identity,
+    issuance,
+    notify,
+    nps,
+    payment,
+    proposal,
+    signing,
+)
+from contracts.commands.base import Act, Answer, Command, Done, Query, Request, request_types
+
+__all__ = [
+    "Act",
+    "Answer",
+    "Command",
+    "Done",
+    "Query",
+    "Request",
+    "appdownload",
+    "disclosure",
+    "evidence",
+    "identity",
+    "issuance",
+    "notify",
+    "nps",
+    "payment",
+    "proposal",
+    "request_types",
+    "signing",
+]
