@@ -1,0 +1,57 @@
+# Toubao. `make` alone says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo up test setup lint types format contracts lock clean
+SHELL := /bin/bash
+BIN := .venv/bin
+# How many processes share the tests.
+JOBS ?= 2
+OURS := contracts servicekit products services gateway deploy examples tests
+
+help: ## what can be made (this)
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
+	@echo
+	@echo "  make demo ONCE=1               one customer, then everything stops; exits with the journey's status"
+	@echo "  make demo TOUBAO_STORE=mongodb the same over the MongoDB wire protocol (default: sqlite)"
+	@echo "  NATS_URL=nats://... make demo  with a bus of yours instead of one of its own"
+	@echo "  TOUBAO_PORT_BASE=23000 make demo"
+
+demo: ## run everything and pass one customer from proposal to policies; stays up to try
+	@deploy/setup/setup.sh demo
+	@exec $(BIN)/python -m deploy.local.demo
+
+up: ## run everything, nobody passes; Ctrl-C stops it
+	@deploy/setup/setup.sh demo
+	@exec $(BIN)/python -m deploy.local up
+
+test: ## set up what the tests need and run them all
+	@deploy/setup/setup.sh test
+	@exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST)
+
+setup: ## make this machine ready for development
+	@deploy/setup/setup.sh dev
+
+lint: ## style, mistakes, and who may import whom
+	@deploy/setup/setup.sh test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: ## check types
+	@deploy/setup/setup.sh test
+	$(BIN)/basedpyright
+
+format: ## put the code into shape
+	@deploy/setup/setup.sh test
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+contracts: ## write docs/contracts anew from contracts/
+	@deploy/setup/setup.sh demo
+	$(BIN)/python -m contracts.generate
+
+lock: ## resolve requirements/*.in into hash-pinned requirements/*.txt
+	@deploy/setup/lock.sh
+
+clean: ## remove what runs and checks have left (not the environment)
+	rm -rf var out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
