@@ -1,0 +1,268 @@
+"""HTML templates to PDF, in worker processes.
+
+A worker sees the prepared fonts and no others, one folder of templates, and the files passed in; every other
+address is refused. The same job makes the same bytes: identifier and dates come in as arguments. The result is
+PDF/A-3u with the places of its fields: a template marks where a signature goes by ``<a href="slot:NAME">``
+around a block, and the rendered file has an empty signature field NAME there instead of the link.
+"""
+
+import asyncio
+import io
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pebble import ProcessExpired, ProcessPool
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from servicekit.documents.fonts import KAI, SANS, SONG, Fonts, MissingGlyph, load
+
+__all__ = ["Attached", "Job", "MissingGlyph", "RenderFailed", "RenderSettings", "Renderer"]
+
+T = TypeVar("T")
+
+_ORIGIN = "https://template.invalid/"
+_FILES = "https://file.invalid/"
+
+
+class RenderFailed(Exception):
+    """A worker died or overran its deadline. Transient: the same job may pass in another worker."""
+
+
+class RenderSettings(BaseModel):
+    """How documents are rendered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fonts: Path
+    """Folder made by ``python -m servicekit.documents.fonts``."""
+    workers: int = Field(default=1, ge=1)
+    recycle_after: int = Field(default=500, ge=1)
+    """Documents a worker makes before it is replaced: the text libraries grow slowly."""
+    deadline_s: float = Field(default=20.0, gt=0)
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A file carried inside the PDF (PDF/A-3 associated file)."""
+
+    name: str
+    description: str
+    data: bytes
+    relationship: str = "Data"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One document to make.
+
+    ``templates`` is the folder, ``template`` the file in it, ``data`` what it is filled with (values are
+    escaped; a name the template uses and the data lacks is an error). ``identifier`` and ``created`` go into
+    the file. ``files`` are served as ``file:NAME`` addresses.
+    """
+
+    templates: Path
+    template: str
+    data: Mapping[str, JsonValue]
+    identifier: str
+    created: datetime
+    attachments: tuple[Attached, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+class Renderer:
+    """A pool of workers. ``start`` returns when each is warm; ``stop`` takes under two seconds."""
+
+    def __init__(self, settings: RenderSettings) -> None:
+        self._settings = settings
+        self._pool: ProcessPool | None = None
+
+    async def start(self) -> None:
+        """Start the workers. Raises FontsNotPrepared, RenderFailed."""
+        fonts = load(self._settings.fonts)
+        self._pool = ProcessPool(
+            max_workers=self._settings.workers,
+            max_tasks=self._settings.recycle_after,
+            initializer=_begin,
+            initargs=(fonts,),
+            # Forking a process that runs threads and an event loop is asking for a deadlock.
+            context=multiprocessing.get_context("spawn"),
+        )
+        await asyncio.gather(*(self._run(_ready) for _ in range(self._settings.workers)))
+
+    async def stop(self) -> None:
+        """End the workers, whatever they are doing."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.stop()
+            await asyncio.to_thread(pool.join)
+
+    async def __aenter__(self) -> "Renderer":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def render(self, job: Job) -> bytes:
+        """The PDF's bytes.
+
+        Raises MissingGlyph, jinja2.UndefinedError and ValueError for what the job itself has wrong (permanent),
+        RenderFailed for a worker that died or took too long (transient).
+        """
+        return await self._run(_render, job)
+
+    async def _run(self, work: Callable[..., T], *args: Any) -> T:
+        if self._pool is None:
+            raise RuntimeError("the renderer is not running")
+        future = cast("Future[T]", self._pool.schedule(work, args=args, timeout=self._settings.deadline_s))
+        try:
+            return await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise RenderFailed("deadline passed") from None
+        except ProcessExpired:
+            raise RenderFailed("worker died") from None
+
+
+# --- in the worker ---------------------------------------------------------------------------------------------
+
+_fonts: Fonts | None = None
+
+
+def _begin(fonts: Fonts) -> None:
+    """Must run before WeasyPrint is imported: fontconfig reads the variable once."""
+    global _fonts
+    os.environ["FONTCONFIG_FILE"] = str(fonts.config)
+    _fonts = fonts
+    # The first document is slow: fonts are opened, libraries loaded.
+    _write(f"<p style='font-family:Toubao Sans'>投保 <b>2026</b> <i style='font-family:Toubao Kai'>投保</i></p>", b"", (), None)
+
+
+def _ready() -> None:
+    """Any work that succeeds shows that a worker has begun."""
+
+
+def _render(job: Job) -> bytes:
+    import html as markup
+
+    import jinja2
+    from markupsafe import Markup
+
+    from servicekit.documents import paper
+    from servicekit.documents.qr import qr_svg
+
+    assert _fonts is not None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(job.templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["yuan"] = paper.yuan
+    environment.filters["in_words"] = paper.amount_in_words
+    # Drawn here from plain text: no markup ever comes in with the data.
+    environment.filters["qr"] = lambda data: Markup(qr_svg(data))  # noqa: S704  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    text = environment.get_template(job.template).render(
+        **job.data,
+        stacks={"sans": Markup(SANS), "kai": Markup(KAI), "song": Markup(SONG)},
+        created=job.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    _fonts.check(markup.unescape(text))
+    pdf = _write(text, job.identifier.encode(), job.attachments, job)
+    return _place_fields(pdf)
+
+
+def _write(html: str, identifier: bytes, attachments: tuple[Attached, ...], job: Job | None) -> bytes:
+    import weasyprint
+    from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
+
+    class OnlyOurs(URLFetcher):
+        """Serves the template's folder and the files passed in, nothing else, and fails loudly."""
+
+        def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:
+            try:
+                return URLFetcherResponse(url, _served(url, job))
+            except (KeyError, OSError, ValueError):
+                raise FatalURLFetchingError("address not served") from None
+
+    fetcher = OnlyOurs(allowed_protocols=())
+    created = job.created.astimezone(UTC) if job is not None else None
+    document = weasyprint.HTML(string=html, base_url=_ORIGIN, url_fetcher=fetcher)
+    out = document.write_pdf(
+        pdf_variant="pdf/a-3u",
+        pdf_identifier=identifier,
+        attachments=[
+            weasyprint.Attachment(
+                string=a.data,
+                name=a.name,
+                description=a.description,
+                relationship=a.relationship,
+                created=created,
+                modified=created,
+            )
+            for a in sorted(attachments, key=lambda a: a.name)
+        ],
+    )
+    return cast(bytes, out)
+
+
+def _served(url: str, job: Job | None) -> bytes:
+    if job is None:
+        raise ValueError
+    if url.startswith(_FILES):
+        return job.files[url.removeprefix(_FILES)]
+    folder = job.templates.resolve()
+    path = (folder / url.removeprefix(_ORIGIN)).resolve()
+    if not url.startswith(_ORIGIN) or not path.is_relative_to(folder):
+        raise ValueError
+    return path.read_bytes()
+
+
+def _place_fields(pdf: bytes) -> bytes:
+    """Turn ``slot:NAME`` links into empty signature fields of the same box."""
+    import pikepdf
+    from pikepdf import Array, Dictionary, Name, String
+
+    with pikepdf.open(io.BytesIO(pdf)) as document:
+        fields = Array()
+        for page in document.pages:
+            kept = Array()
+            for annotation in page.obj.get("/Annots", Array()):
+                uri = str(annotation.get("/A", Dictionary()).get("/URI", ""))
+                if not uri.startswith("slot:"):
+                    kept.append(annotation)
+                    continue
+                box = [round(float(v), 2) for v in annotation.Rect]
+                left, bottom = min(box[0], box[2]), min(box[1], box[3])
+                right, top = max(box[0], box[2]), max(box[1], box[3])
+                # PDF/A wants an appearance on every widget, an empty one included.
+                blank = document.make_stream(b"", Type=Name.XObject, Subtype=Name.Form)
+                blank.BBox = Array([0, 0, right - left, top - bottom])
+                widget = document.make_indirect(
+                    Dictionary(
+                        Type=Name.Annot,
+                        Subtype=Name.Widget,
+                        FT=Name.Sig,
+                        T=String(uri.removeprefix("slot:")),
+                        Rect=Array([left, bottom, right, top]),
+                        F=132,
+                        P=page.obj,
+                        AP=Dictionary(N=blank),
+                    )
+                )
+                kept.append(widget)
+                fields.append(widget)
+            if len(kept):
+                page.obj.Annots = kept
+        if not len(fields):
+            return pdf
+        document.Root.AcroForm = document.make_indirect(Dictionary(Fields=fields, SigFlags=0))
+        out = io.BytesIO()
+        document.save(out, static_id=False, deterministic_id=True)
+        return out.getvalue()

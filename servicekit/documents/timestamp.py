@@ -1,0 +1,118 @@
+"""Timestamps by a time-stamping authority (RFC 3161)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import stamina
+from aiohttp import ClientSession
+from asn1crypto import cms, tsp, x509
+from pyhanko.sign.timestamps import HTTPTimeStamper, TimeStamper
+from pyhanko.sign.timestamps.common_utils import TimestampRequestError
+
+__all__ = ["TimeStamper", "Timestamp", "TimestampInvalid", "TimestampUnavailable", "authority", "check", "stamp"]
+
+
+class TimestampUnavailable(Exception):
+    """The authority did not answer, or not with a usable token. Transient: a state, never a local clock."""
+
+
+class TimestampInvalid(ValueError):
+    """A token does not prove what it is held to prove. The message says which check failed."""
+
+
+@dataclass(frozen=True)
+class Timestamp:
+    """What a checked token says."""
+
+    at: datetime
+    serial: int
+    authority: str
+    trusted: bool
+    """Whether the authority's certificate leads to one of the roots given to ``check``."""
+
+
+def authority(url: str, session: ClientSession, *, timeout_s: float = 5.0) -> TimeStamper:
+    """The authority at ``url``, called through the service's own HTTP session.
+
+    Make one and keep it: it remembers how large the authority's tokens are.
+    """
+    return HTTPTimeStamper(url, timeout=timeout_s, session=session)
+
+
+async def token_over(stamper: TimeStamper, digest: bytes, algorithm: str = "sha256") -> cms.ContentInfo:
+    """A token over a digest, its status, nonce and imprint checked. Raises TimestampUnavailable.
+
+    A pooled connection may have died since its last use, so a failed call is tried once more.
+    """
+    try:
+        async for attempt in stamina.retry_context(on=TimestampRequestError, attempts=2, wait_initial=0.1):
+            with attempt:
+                token: cms.ContentInfo = await stamper.async_timestamp(digest, algorithm)
+                # pyHanko checks status and nonce; a token over another digest would pass it.
+                imprint = _info(token)["message_imprint"]
+                if (
+                    imprint["hash_algorithm"]["algorithm"].native != algorithm
+                    or imprint["hashed_message"].native != digest
+                ):
+                    raise TimestampRequestError("the token is over another digest")
+                return token
+    except (TimestampRequestError, ValueError, KeyError, TypeError) as error:
+        raise TimestampUnavailable(type(error).__name__) from error
+    raise AssertionError("unreachable")
+
+
+async def stamp(stamper: TimeStamper, digest: bytes) -> bytes:
+    """A DER token over a SHA-256 digest. Raises TimestampUnavailable."""
+    if len(digest) != 32:
+        raise ValueError("a SHA-256 digest has 32 bytes")
+    token = await token_over(stamper, digest)
+    return token.dump()
+
+
+async def check(token: bytes, digest: bytes, *, roots: Sequence[bytes] = ()) -> Timestamp:
+    """Check a DER token against the SHA-256 digest it should cover.
+
+    ``roots`` are DER certificates trusted as anchors; without them the token can be sound but not trusted.
+    Raises TimestampInvalid where the token is malformed, covers another digest, is not signed by a certificate
+    for time-stamping, or its signature is broken.
+    """
+    from pyhanko.sign.validation.errors import SignatureValidationError
+    from pyhanko.sign.validation.generic_cms import validate_tst_signed_data
+    from pyhanko_certvalidator import ValidationContext
+
+    try:
+        parsed = cms.ContentInfo.load(token, strict=True)
+        info = _info(parsed)
+        signed = parsed["content"]
+        if not isinstance(info, tsp.TSTInfo):
+            raise TimestampInvalid("not a timestamp token")
+        at: datetime = info["gen_time"].native
+        anchors = [x509.Certificate.load(r) for r in roots]
+        context = ValidationContext(trust_roots=anchors, allow_fetching=False, moment=at) if anchors else None
+        said: dict[str, Any] = await validate_tst_signed_data(
+            signed, context, lambda algorithm: digest if algorithm == "sha256" else b""
+        )
+    except (SignatureValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, TimestampInvalid):
+            raise
+        raise TimestampInvalid("malformed token") from error
+    if not said["intact"]:
+        raise TimestampInvalid("the token covers another digest")
+    if not said["valid"]:
+        raise TimestampInvalid("the token's signature is broken")
+    signer: x509.Certificate = said["signing_cert"]
+    extended = signer.extended_key_usage_value
+    if extended is None or "time_stamping" not in extended.native:
+        raise TimestampInvalid("the signer is no time-stamping authority")
+    return Timestamp(
+        at=at,
+        serial=info["serial_number"].native,
+        authority=signer.subject.human_friendly,
+        trusted=said.get("trust_problem_indic") is None and said.get("validation_path") is not None,
+    )
+
+
+def _info(token: cms.ContentInfo) -> tsp.TSTInfo:
+    return token["content"]["encap_content_info"]["content"].parsed
