@@ -12,11 +12,12 @@ from contracts.commands import (
     proposal,
     signing,
 )
-from contracts.commands.base import Act, Answer, Command, Done, Query, Request, request_types
+from contracts.commands.base import Act, Answer, Beat, Command, Done, Query, Request, request_types
 
 __all__ = [
     "Act",
     "Answer",
+    "Beat",
     "Command",
     "Done",
     "Query",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -63,11 +63,19 @@ class Act(Command):
     """
 
     arguments: ClassVar[type[Contract]] = Done
+    purpose: ClassVar[Literal["open", "identity", "act"]] = "act"
+    """What identity must ask of the session: "open" begins one, "identity" is allowed while it waits to be proven
+    (again), "act" needs a live one."""
 
     proof: Proof
     session: Sha256 | None = None
     """Hash of the session token that came with it; none only when a session is being opened."""
     body: Committed
+
+
+class Beat(Act):
+    """Of the customer's device, but not an act of will: a heartbeat or a draft. Kept beside the aggregate, makes no
+    fact and is not remembered."""
 
 
 class Answer(Contract, Generic[ReplyT]):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from contracts.commands.base import Act, Query
+from contracts.commands.base import Act, Beat, Query
 from contracts.values import Contract, DocumentRef, Instant, Sha256, Slug
 
 ParagraphId = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,32}$")]
@@ -38,8 +38,8 @@ class Reading(Contract):
     """False as the page goes to the background: foreground time stops."""
 
 
-class ReportReading(Act):
-    """Not an act of will: kept beside the aggregate, without a fact."""
+class ReportReading(Beat):
+    """The reading page's heartbeat."""
 
     service = "disclosure"
     verb = "report_reading"
@@ -108,8 +108,8 @@ class PointShown(Contract):
     sha256: Sha256
 
 
-class ShowPoint(Act):
-    """The pop-up of a deadly point opens; no fact, the server notes the time."""
+class ShowPoint(Beat):
+    """The pop-up of a deadly point opens; the server notes the time."""
 
     service = "disclosure"
     verb = "show_point"

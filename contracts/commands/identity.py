@@ -38,9 +38,9 @@ class JudgeProof(Query):
     proof: Proof
     body_sha256: Sha256
     session: Sha256 | None
-    purpose: Literal["open", "identity", "act", "read", "heartbeat"]
-    moving: bool = False
-    """For a heartbeat: the reading page moved, so that the idle clock starts anew."""
+    purpose: Literal["open", "identity", "act", "read"]
+    moving: bool = True
+    """False for what shows nobody at work (a still page's heartbeat): the idle clock runs on."""
 
 
 class Judgement(Contract):
@@ -66,6 +66,7 @@ class OpenSession(Act):
 
     service = "identity"
     verb = "open_session"
+    purpose = "open"
     arguments = LinkSecret
 
 
@@ -81,6 +82,7 @@ OpenSession.reply = SessionToken
 class AcknowledgeRecording(Act):
     service = "identity"
     verb = "acknowledge_recording"
+    purpose = "identity"
     arguments = NoticeRef
 
 
@@ -89,6 +91,7 @@ class GiveConsent(Act):
 
     service = "identity"
     verb = "give_consent"
+    purpose = "identity"
     arguments = NoticeRef
 
 
@@ -97,6 +100,7 @@ class DeclineConsent(Act):
 
     service = "identity"
     verb = "decline_consent"
+    purpose = "identity"
     arguments = NoticeRef
 
 
@@ -112,6 +116,7 @@ class CodeForPurpose(Contract):
 class SendOtp(Act):
     service = "identity"
     verb = "send_otp"
+    purpose = "identity"
     arguments = PurposeOnly
 
 
@@ -127,6 +132,7 @@ SendOtp.reply = OtpOnItsWay
 class VerifyOtp(Act):
     service = "identity"
     verb = "verify_otp"
+    purpose = "identity"
     arguments = CodeForPurpose
 
 
@@ -140,6 +146,7 @@ class CheckRealName(Act):
 
     service = "identity"
     verb = "check_real_name"
+    purpose = "identity"
     arguments = NameAndIdNumber
 
 
@@ -148,6 +155,7 @@ class StartFace(Act):
 
     service = "identity"
     verb = "start_face"
+    purpose = "identity"
 
 
 class FaceRedirect(Contract):
@@ -162,6 +170,7 @@ class FinishFace(Act):
 
     service = "identity"
     verb = "finish_face"
+    purpose = "identity"
 
 
 class IdentityResult(Contract):
@@ -181,6 +190,7 @@ class CheckBankCard(Act):
 
     service = "identity"
     verb = "check_bank_card"
+    purpose = "identity"
     arguments = CardNumber
     reply = IdentityResult
 
@@ -194,6 +204,7 @@ class RequestHelp(Act):
 
     service = "identity"
     verb = "request_help"
+    purpose = "identity"
     arguments = StepOnly
 
 

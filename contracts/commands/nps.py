@@ -17,7 +17,7 @@ class SurveyAnswer(Contract):
 
 class AnswerSurvey(Act):
     service = "nps"
-    verb = "answer"
+    verb = "answer_survey"
     arguments = SurveyAnswer
 
 
@@ -25,7 +25,7 @@ class SkipSurvey(Act):
     """One tap, costs nothing (I29)."""
 
     service = "nps"
-    verb = "skip"
+    verb = "skip_survey"
 
 
 class ViewSurvey(Query):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.commands.base import Act, Query
+from contracts.commands.base import Act, Beat, Query
 from contracts.facts.signing import SignedItem
 from contracts.values import CommittedFile, Contract, Instant, Sha256, Slug
 
@@ -67,8 +67,8 @@ class ReviewForm(Act):
     arguments = FormSeen
 
 
-class SaveDraft(Act):
-    """Half-written strokes, sealed on the server; no fact."""
+class SaveDraft(Beat):
+    """Half-written strokes, sealed on the server."""
 
     service = "signing"
     verb = "save_draft"

@@ -1,0 +1,1 @@
+"""A simulated channel and customer over the real HTTP API: for the demo, the bench and the tests."""

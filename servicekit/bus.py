@@ -1,0 +1,533 @@
+"""The bus: requests and facts over NATS with JetStream. The one module that imports the driver.
+
+JetStream is transport, the services' stores are the record (DESIGN §3): a publish that timed out may still have
+arrived and a message acknowledged may come again, so every reader orders by sequence and tolerates repeats.
+Written for nats-server 2.9, which silently drops what it does not know; consumers are read back and compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, unquote
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.micro import add_service
+from nats.micro.request import Request as MicroRequest
+from nats.micro.service import Service as MicroService
+
+from contracts import subjects
+from contracts.commands.base import Answer, Request
+from contracts.problems import Problem, Refuse
+from contracts.subjects import STREAMS, Stream
+from contracts.values import Contract
+from servicekit.settings import Settings
+from servicekit.store import StoredFact
+from servicekit.telemetry import traces
+from servicekit.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+REQUEST_SECONDS: Final = 10.0
+ACK_WAIT_SECONDS: Final = 30.0
+MAX_DELIVER: Final = 40
+MAX_ACK_PENDING: Final = 256
+BATCH: Final = 64
+LONGEST_DELAY_SECONDS: Final = 60.0
+_ONE_PER_SUBJECT: Final = 10077  # "maximum messages per subject exceeded": it is already there
+
+
+class BusUnavailable(Exception):
+    """No answer from the bus or from the service asked. Transient."""
+
+
+class Retry(Exception):
+    """A listener cannot take this message yet; it comes again after a growing delay. Transient."""
+
+
+class Unhandleable(Exception):
+    """A listener can never take this message; it goes to the dead letters. ``reason`` holds nothing personal."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+ReplyT = TypeVar("ReplyT", bound=Contract)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message of a stream as a listener gets it."""
+
+    fact: StoredFact
+    subject: str
+    delivered: int
+    """1 for the first time."""
+
+
+Listener = Callable[[Delivery], Awaitable[None]]
+"""Returns when the message is done with. Raises ``Retry``, ``Unhandleable`` or anything (taken as transient)."""
+
+Answerer = Callable[[Any], Awaitable[Answer[Any]]]
+
+
+class Bus:
+    """One connection of one process."""
+
+    def __init__(self, client: Client, name: str, metrics: Metrics) -> None:
+        self._client = client
+        self._js = client.jetstream(timeout=5.0)
+        self._name = name
+        self._metrics = metrics
+        self._micro: MicroService | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._consumers: dict[str, tuple[str, str]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+
+    @classmethod
+    async def connect(cls, settings: Settings, name: str, metrics: Metrics) -> Bus:
+        """Raises ``BusUnavailable`` when there is no server at the address."""
+
+        async def on_error(error: Exception) -> None:
+            log.warning("bus error", extra={"error": type(error).__name__})
+
+        async def on_change() -> None:
+            log.info("bus connection changed")
+
+        options: dict[str, Any] = {}
+        if settings.nats_seed_file is not None:
+            options["nkeys_seed"] = str(settings.nats_seed_file)
+        try:
+            client = await nats.connect(
+                settings.nats_url,
+                name=name,
+                connect_timeout=2,
+                ping_interval=15,
+                # Never gives up: a process that outlives its server must find it again (liveness tells of it).
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.5,
+                allow_reconnect=True,
+                error_cb=on_error,
+                disconnected_cb=on_change,
+                reconnected_cb=on_change,
+                **options,
+            )
+        except (OSError, nats.errors.Error, TimeoutError) as error:
+            raise BusUnavailable("no connection to the bus") from error
+        return cls(client, name, metrics)
+
+    async def check(self) -> str | None:
+        """For ``/readyz``: why the bus cannot be used now, or None."""
+        if not self._client.is_connected:
+            return "not connected"
+        await self._client.flush(timeout=1)
+        return None
+
+    # -- facts ---------------------------------------------------------------------------------------------
+
+    async def publish(self, subject: str, fact: StoredFact) -> bool:
+        """Puts a fact on its stream; False if it was there already.
+
+        Raises ``BusUnavailable``: then it may or may not have arrived, and is to be published again.
+        """
+        name = subjects.pattern(subject)
+        with traces.span(f"publish {name}", "producer", fact.traceparent):
+            try:
+                ack = await self._js.publish(subject, fact.data.encode(), headers=_headers(fact))
+            except nats.js.errors.APIError as error:
+                if error.err_code == _ONE_PER_SUBJECT:
+                    self._metrics.message("out", name, "duplicate")
+                    return False
+                self._metrics.message("out", name, "failed")
+                raise BusUnavailable("the stream refused the fact") from error
+            except (nats.errors.Error, TimeoutError) as error:
+                self._metrics.message("out", name, "failed")
+                raise BusUnavailable("the bus did not take the fact") from error
+        self._metrics.message("out", name, "duplicate" if ack.duplicate else "ok")
+        return not ack.duplicate
+
+    async def listen(self, stream: Stream, durable: str, filter_subject: str, listener: Listener) -> None:
+        """Feeds ``listener`` every message of a durable pull consumer until ``close``; at most one a journey at a
+        time is the listener's own business. Dead letters after ``MAX_DELIVER`` tries."""
+        await self._consumer(stream, durable, filter_subject)
+        self._consumers[durable] = (stream.name, durable)
+        self._loops.append(
+            asyncio.create_task(self._pull(stream, durable, filter_subject, listener), name=f"listen-{durable}")
+        )
+
+    async def _consumer(self, stream: Stream, durable: str, filter_subject: str) -> None:
+        wish = ConsumerConfig(
+            durable_name=durable,
+            filter_subject=filter_subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            deliver_policy=DeliverPolicy.ALL,
+            ack_wait=ACK_WAIT_SECONDS,
+            max_deliver=MAX_DELIVER,
+            max_ack_pending=MAX_ACK_PENDING,
+        )
+        try:
+            info = await self._js.add_consumer(stream.name, wish)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise BusUnavailable(f"consumer {durable} cannot be made") from error
+        got = info.config
+        for field in ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending"):
+            if getattr(got, field) != getattr(wish, field):
+                raise BusUnavailable(f"consumer {durable}: the server kept {field} otherwise than asked")
+
+    async def _pull(self, stream: Stream, durable: str, filter_subject: str, listener: Listener) -> None:
+        subscription = await self._js.pull_subscribe_bind(durable=durable, stream=stream.name)
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    messages = await subscription.fetch(BATCH, timeout=2)
+                except (nats.errors.TimeoutError, TimeoutError):
+                    continue
+                except nats.js.errors.NotFoundError:
+                    # The consumer went with its stream (a server that lost its disk): make it anew.
+                    with suppress(BusUnavailable):
+                        await self._consumer(stream, durable, filter_subject)
+                    await self._pause()
+                    continue
+                except nats.errors.Error as error:
+                    log.warning("fetch failed", extra={"consumer": durable, "error": type(error).__name__})
+                    await self._pause()
+                    continue
+                for message in messages:
+                    task = asyncio.create_task(self._deliver(stream, durable, message, listener))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                while len(running) >= BATCH:
+                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Without this the drain that follows waits for its whole timeout.
+            with suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+            if running:
+                await asyncio.wait(running, timeout=1.5)
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), 0.5)
+
+    async def _deliver(self, stream: Stream, durable: str, message: Msg, listener: Listener) -> None:
+        name = subjects.pattern(message.subject)
+        delivered = message.metadata.num_delivered or 1
+        headers = message.headers or {}
+        outcome = "ok"
+        try:
+            with (
+                self._metrics.handling(name),
+                traces.span(f"handle {name}", "consumer", headers.get("traceparent")),
+            ):
+                fact = _fact(headers, message.data)
+                beat = asyncio.create_task(_stay_alive(message))
+                try:
+                    await listener(Delivery(fact, message.subject, delivered))
+                finally:
+                    beat.cancel()
+            await message.ack()
+        except Unhandleable as error:
+            outcome = "dead"
+            await self._bury(stream, durable, message, error.reason)
+        except Exception as error:
+            if not isinstance(error, Retry):
+                log.exception("listener failed", extra={"consumer": durable, "subject": name})
+            if delivered >= MAX_DELIVER:
+                outcome = "dead"
+                await self._bury(stream, durable, message, f"{type(error).__name__} after {delivered} deliveries")
+            else:
+                outcome = "retry"
+                with suppress(nats.errors.Error):
+                    await message.nak(delay=_delay(delivered))
+        self._metrics.message("in", name, outcome)
+
+    async def _bury(self, stream: Stream, durable: str, message: Msg, reason: str) -> None:
+        headers = {
+            **(message.headers or {}),
+            "Nats-Msg-Id": f"{durable}.{message.metadata.sequence.stream}",
+            "Toubao-Dead-Reason": quote(reason, safe=" :_.-"),
+            "Toubao-Dead-Subject": message.subject,
+            "Toubao-Dead-Consumer": durable,
+        }
+        log.error("dead letter", extra={"consumer": durable, "reason": reason})
+        self._metrics.dead_letter(stream.name, durable)
+        try:
+            await self._js.publish(subjects.dead_letter(stream.name, durable), message.data, headers=headers)
+            await message.term()
+        except (nats.errors.Error, TimeoutError):
+            # Not put aside: let it come again rather than lose it.
+            with suppress(nats.errors.Error):
+                await message.nak(delay=LONGEST_DELAY_SECONDS)
+
+    async def history(
+        self, stream: Stream, filter_subject: str, after: int, limit: int
+    ) -> list[tuple[int, StoredFact]]:
+        """Up to ``limit`` messages of a stream behind sequence ``after``, oldest first, with their sequence."""
+        found: list[tuple[int, StoredFact]] = []
+        at = after + 1
+        while len(found) < limit:
+            try:
+                raw = await self._js.get_msg(stream.name, seq=at, subject=filter_subject, next=True)
+            except nats.js.errors.NotFoundError:
+                break
+            except (nats.errors.Error, TimeoutError) as error:
+                raise BusUnavailable("the stream cannot be read") from error
+            sequence = raw.seq or at
+            found.append((sequence, _fact(raw.headers or {}, raw.data or b"")))
+            at = sequence + 1
+        return found
+
+    @asynccontextmanager
+    async def watch(self, subject: str) -> AsyncIterator[AsyncIterator[StoredFact]]:
+        """Facts as they pass, without durability: for a page that wants to know when to look again."""
+        subscription = await self._client.subscribe(subject, pending_msgs_limit=1000)
+
+        async def facts() -> AsyncIterator[StoredFact]:
+            async for message in subscription.messages:
+                if message.headers:
+                    yield _fact(message.headers, message.data)
+
+        try:
+            yield facts()
+        finally:
+            with suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def redrive(self, stream: str, durable: str) -> int:
+        """Publishes the dead letters of one consumer again, oldest first, and removes them. Returns how many.
+
+        Every listener of the subject gets them again and passes over what it already knows.
+        """
+        return await self._redrive(subjects.dead_letter(stream, durable))
+
+    async def _redrive(self, subject: str) -> int:
+        done, at = 0, 1
+        while True:
+            try:
+                raw = await self._js.get_msg(subjects.DEAD.name, seq=at, subject=subject, next=True)
+            except nats.js.errors.NotFoundError:
+                return done
+            headers = dict(raw.headers or {})
+            origin = headers.pop("Toubao-Dead-Subject")
+            sequence = raw.seq or at
+            for key in ("Toubao-Dead-Reason", "Toubao-Dead-Consumer"):
+                headers.pop(key, None)
+            headers["Nats-Replay-Of"] = headers["ce-id"]
+            headers["Nats-Msg-Id"] = f"replay.{sequence}.{headers['ce-id']}"
+            await self._js.publish(origin, raw.data or b"", headers=headers)
+            await self._js.delete_msg(subjects.DEAD.name, sequence)
+            done, at = done + 1, sequence + 1
+
+    async def measure(self) -> None:
+        """Sets the gauges of this process's consumers from what the server says."""
+        for durable, (stream, name) in self._consumers.items():
+            with suppress(nats.errors.Error, TimeoutError):
+                info = await self._js.consumer_info(stream, name)
+                waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
+                self._metrics.consumer(
+                    durable,
+                    pending=info.num_pending or 0,
+                    ack_pending=info.num_ack_pending or 0,
+                    redelivered=info.num_redelivered or 0,
+                    oldest_age_seconds=await self._oldest(stream, info.ack_floor, info.config.filter_subject)
+                    if waiting
+                    else 0.0,
+                )
+        with suppress(nats.errors.Error, TimeoutError):
+            state = (await self._js.stream_info(subjects.DEAD.name)).state
+            self._metrics.dead_letters_waiting.set(state.messages)
+
+    async def _oldest(self, stream: str, floor: Any, filter_subject: str | None) -> float:
+        try:
+            raw = await self._js.get_msg(
+                stream, seq=(floor.stream_seq if floor else 0) + 1, subject=filter_subject or ">", next=True
+            )
+        except (nats.errors.Error, TimeoutError):
+            return 0.0
+        time = (raw.headers or {}).get("ce-time")
+        if time is None:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(unquote(time))).total_seconds())
+
+    # -- requests ------------------------------------------------------------------------------------------
+
+    async def request(
+        self, request: Request, reply: type[ReplyT], *, timeout: float = REQUEST_SECONDS
+    ) -> tuple[ReplyT, int]:
+        """The reply and the sequence the service's facts of that journey have reached.
+
+        Raises ``Refuse`` with the service's problem, ``BusUnavailable`` when nobody answers in time.
+        ``reply`` must be the request's own ``reply`` class; it is passed so that the type is known.
+        """
+        subject = request.subject()
+        with traces.span(f"request {subject}", "client"):
+            headers: dict[str, Any] = {}
+            if traceparent := traces.inject():
+                headers["traceparent"] = traceparent
+            try:
+                message = await self._client.request(
+                    subject, request.model_dump_json().encode(), timeout=timeout, headers=headers or None
+                )
+            except (nats.errors.Error, TimeoutError) as error:
+                raise BusUnavailable(f"{subject} does not answer") from error
+        answer = Answer[reply].model_validate_json(message.data)
+        if answer.problem is not None:
+            raise Refuse(
+                answer.problem.code,
+                errors=answer.problem.errors,
+                retry_after=answer.problem.retry_after,
+                **answer.problem.extra,
+            )
+        if answer.reply is None:
+            raise BusUnavailable(f"{subject} answered nothing")
+        return answer.reply, answer.sequence
+
+    async def serve(self, service: str, version: str, answers: Mapping[type[Request], Answerer]) -> None:
+        """Answers requests as a NATS micro service (ADR-32), so that ``$SRV.PING/INFO/STATS`` work."""
+        self._micro = await add_service(self._client, name=service, version=version, description=f"Toubao {service}")
+        for kind, answer in answers.items():
+            await self._micro.add_endpoint(
+                name=kind.verb, subject=kind.subject(), handler=self._answerer(kind, answer)
+            )
+
+    def _answerer(self, kind: type[Request], answer: Answerer) -> Callable[[MicroRequest], Awaitable[None]]:
+        async def respond(request: MicroRequest) -> None:
+            verb = f"{kind.service}.{kind.verb}"
+            with (
+                self._metrics.handling(kind.subject()),
+                traces.span(f"answer {kind.subject()}", "server", (request.headers or {}).get("traceparent")),
+            ):
+                try:
+                    result = await answer(kind.model_validate_json(request.data))
+                except Exception as error:
+                    # The driver would send the exception's text to the asker.
+                    malformed = isinstance(error, ValueError)
+                    if not malformed:
+                        log.exception("request failed", extra={"verb": verb})
+                    problem = Problem(code="malformed" if malformed else "internal")
+                    result = Answer[Contract](problem=problem, service=kind.service, sequence=0)
+            problem = result.problem
+            self._metrics.command(verb, "accepted" if problem is None else "refused")
+            if problem is not None:
+                self._metrics.refusal(verb, problem.code)
+            with suppress(nats.errors.Error):
+                await request.respond(result.model_dump_json().encode())
+
+        async def begin(request: MicroRequest) -> None:
+            # A subscription hands over one message at a time; a slow answer must not hold up the next.
+            task = asyncio.create_task(respond(request))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+        return begin
+
+    # -- streams and the end -------------------------------------------------------------------------------
+
+    async def provision(self) -> None:
+        """Makes the streams if they are missing. Raises ``BusUnavailable`` if one differs from the wish."""
+        for stream in STREAMS:
+            wish = StreamConfig(
+                name=stream.name,
+                subjects=list(stream.subjects),
+                retention=RetentionPolicy.LIMITS,
+                storage=StorageType.FILE,
+                max_age=stream.max_age.total_seconds() if stream.max_age else 0,
+                duplicate_window=stream.duplicate_window.total_seconds(),
+                discard=DiscardPolicy.NEW if stream.one_per_subject else DiscardPolicy.OLD,
+                discard_new_per_subject=stream.one_per_subject,
+                max_msgs_per_subject=1 if stream.one_per_subject else -1,
+                allow_direct=True,
+            )
+            try:
+                info = await self._js.add_stream(wish)
+            except (nats.errors.Error, TimeoutError) as error:
+                raise BusUnavailable(f"stream {stream.name} cannot be made") from error
+            for field in ("subjects", "max_age", "discard", "max_msgs_per_subject", "duplicate_window"):
+                if getattr(info.config, field) != getattr(wish, field):
+                    raise BusUnavailable(f"stream {stream.name}: the server kept {field} otherwise than asked")
+
+    async def quiesce(self) -> None:
+        """Takes nothing new and finishes what was begun. Call before the service's own things close."""
+        self._stopping.set()
+        if self._micro is not None:
+            await self._micro.stop()
+            self._micro = None
+        for task in self._loops:
+            task.cancel()
+        if self._loops:
+            await asyncio.wait(self._loops, timeout=2)
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=1)
+
+    async def close(self) -> None:
+        await self.quiesce()
+        if self._client.is_connected:
+            with suppress(nats.errors.Error, TimeoutError):
+                await self._client.drain()
+        else:
+            # Draining a connection that is reconnecting raises.
+            with suppress(nats.errors.Error):
+                await self._client.close()
+
+
+def _delay(delivered: int) -> float:
+    """Seconds until the next try: grows from 50 ms to a minute, with jitter so that listeners don't march in step."""
+    return min(LONGEST_DELAY_SECONDS, 0.05 * 2.0 ** min(delivered - 1, 12)) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+async def _stay_alive(message: Msg) -> None:
+    while True:
+        await asyncio.sleep(ACK_WAIT_SECONDS / 3)
+        await message.in_progress()
+
+
+def _headers(fact: StoredFact) -> dict[str, Any]:
+    """CloudEvents 1.0 attributes in NATS headers (NATS binding, binary mode: percent-encoded)."""
+    headers = {
+        "Nats-Msg-Id": fact.id,
+        "Content-Type": "application/json",
+        "ce-specversion": "1.0",
+        "ce-id": fact.id,
+        "ce-source": fact.source,
+        "ce-type": fact.type,
+        "ce-subject": fact.subject,
+        "ce-time": fact.time,
+        "ce-sequence": str(fact.sequence),
+        "ce-dataschema": fact.dataschema,
+    }
+    if fact.traceparent:
+        headers["traceparent"] = fact.traceparent
+    return {name: quote(value, safe=" !#$&'()*+,/:;<=>?@[]^_`{|}~-.") for name, value in headers.items()}
+
+
+def _fact(headers: Mapping[str, str], data: bytes) -> StoredFact:
+    """Raises ``Unhandleable`` for a message that is no CloudEvent of ours."""
+    values = {name.lower(): unquote(value) for name, value in headers.items()}
+    try:
+        return StoredFact(
+            id=values["ce-id"],
+            source=values["ce-source"],
+            type=values["ce-type"],
+            subject=values["ce-subject"],
+            time=values["ce-time"],
+            sequence=int(values["ce-sequence"]),
+            dataschema=values["ce-dataschema"],
+            data=data.decode(),
+            traceparent=values.get("traceparent"),
+        )
+    except (KeyError, ValueError) as error:
+        raise Unhandleable("not one of our facts") from error

@@ -1,0 +1,55 @@
+"""Settings every process shares. Read from the environment once, at start; nothing else looks there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "TOUBAO_"
+
+
+class UnknownSetting(ValueError):
+    """A variable with our prefix that nobody reads: most likely a misspelt one."""
+
+
+class Settings(BaseSettings):
+    """``TOUBAO_…``. A service subclasses and adds fields that begin with its own name, so that
+    ``identity_platform_url`` is ``TOUBAO_IDENTITY_PLATFORM_URL``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    service: ClassVar[str] = ""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_seed_file: Path | None = None
+    """nkey seed of the services' user; none for a server without accounts."""
+    store: Literal["sqlite", "mongodb"] = "sqlite"
+    mongodb_uri: str = "mongodb://127.0.0.1:27017"
+    data_dir: Path = Path("var/data")
+    blobs_dir: Path = Path("var/blobs")
+    vault_keys_dir: Path = Path("var/vault")
+    master_key_file: Path = Path("var/master.key")
+    releases_dir: Path = Path("var/releases")
+    fonts_dir: Path = Path("var/fonts")
+    ops_host: str = "127.0.0.1"
+    ops_port: int = 0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    traces_file: Path | None = None
+    sandboxed: bool = False
+    """Permits what must never be set elsewhere; chooses no behaviour."""
+    sweep_seconds: float = Field(default=1.0, gt=0)
+    """How often what was left behind (unpublished facts, due work) is looked for."""
+
+    @classmethod
+    def read(cls) -> Self:
+        """From the environment. Raises ``UnknownSetting`` for a variable of ours that nobody declares."""
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        mine = f"{PREFIX}{cls.service.upper()}_"
+        for name in os.environ:
+            if cls.service and name.startswith(mine) and name not in known:
+                raise UnknownSetting(name)
+        return cls()
