@@ -15,6 +15,7 @@ from servicekit.store.document import (
     StoreError,
     StoreUnavailable,
     VersionConflict,
+    instant,
 )
 from servicekit.store.opening import StoreSettings, open_store
 
@@ -29,5 +30,6 @@ __all__ = [
     "StoreUnavailable",
     "StoredFact",
     "VersionConflict",
+    "instant",
     "open_store",
 ]

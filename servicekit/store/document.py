@@ -1,6 +1,6 @@
 """What is stored, how it is asked for, and what may go wrong. No I/O.
 
-Everything that makes two backends agree lives here: times as fixed-width ISO text (MongoDB would cut them to
+Everything that makes two backends agree lives here: times as fixed-width text (MongoDB would cut them to
 milliseconds), nested state as JSON text (no limit on keys, no integer overflow, booleans stay booleans), names
 that need no quoting anywhere.
 """
@@ -24,6 +24,7 @@ BUILT_IN = ("id", "version", "published", "pending", "due")
 _RESERVED = frozenset((*BUILT_IN, "_id", "state", "facts", "recorded", "replies", "refusals", "fields"))
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _INT64 = 2**63
+_BASIC = str.maketrans("", "", "-:")
 
 MAX_BYTES = 15_000_000
 """Largest document: MongoDB refuses 16 MiB, and both backends shall refuse alike."""
@@ -199,9 +200,15 @@ class Record:
 
 
 def record_of(document: Document) -> Record:
-    """Check and flatten. Raises ValueError for what one of the backends could not keep faithfully."""
+    """Check and flatten. Raises ValueError (UnicodeEncodeError for lone surrogates is one) for what one of the backends could not keep faithfully."""
     if not document.id or "\0" in document.id:
         raise ValueError("a document id is text without NUL")
+    document.id.encode()
+    for fact in document.facts:
+        searchable(fact.sequence)
+        for text in (fact.id, fact.source, fact.type, fact.subject, fact.time, fact.dataschema, fact.data):
+            if not text.isascii():
+                text.encode()
     if document.version < 0 or not 0 <= document.published <= len(document.facts):
         raise ValueError("version or published out of range")
     for name, value in cast(dict[str, Any], document.fields).items():
@@ -209,7 +216,7 @@ def record_of(document: Document) -> Record:
         if name in _RESERVED:
             raise ValueError(f"the field name {name} is taken")
         if isinstance(value, datetime):
-            raise ValueError(f"the field {name} is a time: give it as text")
+            raise ValueError(f"the field {name} is a time: give it as text")  # noqa: TRY004 - a value to refuse, like the others
         searchable(value)
     record = Record(
         id=document.id,
@@ -240,10 +247,15 @@ def to_json(value: Any) -> str:
 
 
 def instant(value: datetime) -> str:
-    """Fixed width in UTC to the microsecond, so that text orders as time does."""
+    """A time as searchable text: ISO 8601 basic in UTC, fixed width to the microsecond, ordered as time is.
+
+    Raises ValueError for a time without a zone. ``datetime.fromisoformat`` reads it back.
+    """
     if value.utcoffset() is None:
         raise ValueError("a time needs a zone")
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return (
+        value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").translate(_BASIC) + "Z"
+    )
 
 
 def searchable(value: Any) -> str | int:
@@ -251,7 +263,7 @@ def searchable(value: Any) -> str | int:
     if isinstance(value, datetime):
         return instant(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{type(value).__name__} cannot be searched: use text or int")
+        raise ValueError(f"{type(value).__name__} cannot be searched: use text or int")  # noqa: TRY004 - likewise
     if isinstance(value, int):
         if not -_INT64 <= value < _INT64:
             raise ValueError("the integer does not fit 64 bits")

@@ -10,8 +10,6 @@ class StoreSettings(Protocol):
     """What opening a store needs to know; a service's settings have these fields."""
 
     @property
-    def service(self) -> str: ...
-    @property
     def store(self) -> Literal["sqlite", "mongodb"]: ...
     @property
     def data_dir(self) -> Path: ...
@@ -19,7 +17,7 @@ class StoreSettings(Protocol):
     def mongodb_uri(self) -> str: ...
 
 
-def open_store(settings: StoreSettings) -> Store:
+def open_store(settings: StoreSettings, service: str) -> Store:
     """The service's own store: ``<data_dir>/<service>.sqlite`` or the database ``toubao_<service>``.
 
     A MongoDB store connects when first used. Drivers are imported only where their backend is chosen.
@@ -27,7 +25,7 @@ def open_store(settings: StoreSettings) -> Store:
     if settings.store == "mongodb":
         from servicekit.store.mongodb import MongoStore
 
-        return MongoStore(settings.mongodb_uri, f"toubao_{settings.service}")
+        return MongoStore(settings.mongodb_uri, f"toubao_{service}")
     from servicekit.store.sqlite import SqliteStore
 
-    return SqliteStore(settings.data_dir / f"{settings.service}.sqlite")
+    return SqliteStore(settings.data_dir / f"{service}.sqlite")

@@ -136,7 +136,7 @@ class _Writer:
                         raise
                     asked.error = unavailable(error) if isinstance(error, sqlite3.Error) else error
             connection.execute("COMMIT")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the thread must live on, and each caller hears of it
             for asked in group:
                 asked.error = unavailable(error)
             if connection.in_transaction:
@@ -299,7 +299,7 @@ class SqliteCollection:
             connection.execute("SAVEPOINT put_many")
             try:
                 connection.executemany(self._put, rows)
-            except sqlite3.Error:
+            except Exception:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK TO put_many")
                 raise

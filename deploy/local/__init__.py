@@ -1,0 +1,1 @@
+"""The local run: the programs around the services, started and stopped with them."""
