@@ -1,0 +1,1 @@
+"""Stand-ins of the outside parties, in one process. See README.md beside this file."""
