@@ -120,6 +120,9 @@ def _spans(token: Token, line: int) -> tuple[Span, ...]:
             case "text":
                 if not child.content:
                     continue
+                if set(child.content) & set("*_`<>[]#"):
+                    # e.g. bold whose mark stands after Chinese punctuation is not bold in CommonMark
+                    raise DocumentError(line, "a mark of Markdown is left in the text")
                 if spans and spans[-1].bold == bold:
                     spans[-1] = Span(text=spans[-1].text + child.content, bold=bold)
                 else:
