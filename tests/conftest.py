@@ -1,14 +1,17 @@
-"""Fixtures every test may ask for."""
+"""What tests of every part may ask for."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from tests.nats_server import NatsServer, nats_server
+from deploy.nats.server import NatsServer
 
 
-@pytest.fixture(scope="session")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """One real nats-server for the whole run; a desk wipes its streams before it begins."""
-    with nats_server(tmp_path_factory.mktemp("nats")) as server:
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    """A nats-server of the test's own, without accounts, on a port of the system's choosing."""
+    async with NatsServer(tmp_path / "nats") as server:
         yield server

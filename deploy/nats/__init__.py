@@ -1,0 +1,1 @@
+"""The bus as it is set up: accounts, streams, and what each partner may see of them."""
