@@ -6,35 +6,27 @@ What was said is language and shared; what follows from it is each service's own
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from contracts.facts import disclosure, identity, issuance, payment, proposal, signing
 from contracts.facts.base import Fact
 from contracts.facts.proposal import ProductTerms
 from contracts.problems import Refuse
-from contracts.values import Contract, DocumentRef, PremiumLine, Sha256, Slug
+from contracts.values import ActProof, Contract, DocumentRef, PremiumLine, Sha256, Slug
 
 Point = tuple[Slug, Slug]
 """(product, deadly point)"""
 
+T = TypeVar("T")
 
-class Progress(Contract):
-    """What the facts heard so far say of one journey. Begins empty; ``after`` gives the next.
 
-    Confirmations carry the attempt they were made in: a new device voids what the last had not signed (I12).
-    """
+class Confirmations(Contract):
+    """What the customer did in one device session and a new device makes void unless signed (I12)."""
 
-    opened: proposal.JourneyOpened | None = None
-    ended: Literal["withdrawn", "expired"] | None = None
-    attempt: int = 0
-    thumbprint: str | None = None
-    absolute_limit: datetime | None = None
     consents: dict[Slug, bool] = {}
-    verified: identity.IdentityVerified | None = None
-    reproof_required: bool = False
     chosen_optional: tuple[Slug, ...] = ()
     locks: dict[Slug, Sha256] = {}
-    """Terms the customer confirmed, product by product."""
+    """Terms confirmed, product by product."""
     read: tuple[DocumentRef, ...] = ()
     points: tuple[Point, ...] = ()
     needs_answered: bool = False
@@ -42,6 +34,66 @@ class Progress(Contract):
     questions_answered: tuple[Slug, ...] = ()
     forms: dict[Slug, signing.FormPrepared] = {}
     reviewed: tuple[Slug, ...] = ()
+
+    def after(self, fact: Fact) -> Self:
+        match fact:
+            case identity.ConsentGiven():
+                return self._with(consents={**self.consents, fact.notice.notice: True})
+            case identity.ConsentDeclined():
+                return self._with(consents={**self.consents, fact.notice.notice: False})
+            case proposal.ProductChosen():
+                return self._with(
+                    chosen_optional=_added(self.chosen_optional, fact.product),
+                    locks={**self.locks, fact.product: fact.lock},
+                )
+            case proposal.ProductDropped():
+                return self._with(
+                    chosen_optional=tuple(p for p in self.chosen_optional if p != fact.product),
+                    locks={p: lock for p, lock in self.locks.items() if p != fact.product},
+                )
+            case proposal.TermsConfirmed():
+                return self._with(locks={**self.locks, **fact.locks})
+            case disclosure.DocumentConfirmed():
+                return self._with(read=_added(self.read, fact.document))
+            case disclosure.PointAcknowledged():
+                return self._with(points=_added(self.points, (fact.product, fact.point)))
+            case disclosure.NeedsAnswered():
+                return self._with(needs_answered=True, advice_open=bool(fact.advice))
+            case disclosure.ContinuedOfOwnWill():
+                return self._with(advice_open=False)
+            case disclosure.QuestionsAnswered():
+                return self._with(questions_answered=_added(self.questions_answered, fact.product))
+            case signing.FormPrepared():
+                return self._with(
+                    forms={**self.forms, fact.product: fact},
+                    reviewed=tuple(p for p in self.reviewed if p != fact.product),
+                )
+            case signing.FormReviewed():
+                return self._with(reviewed=_added(self.reviewed, fact.product))
+            case _:
+                return self
+
+    def _with(self, **changes: object) -> Self:
+        return self.model_copy(update=changes)
+
+
+class Progress(Contract):
+    """What the facts heard so far say of one journey. Begins empty; ``after`` gives the next.
+
+    Facts of two services may be heard in any order between them, and the result is the same.
+    """
+
+    opened: proposal.JourneyOpened | None = None
+    ended: Literal["withdrawn", "expired"] | None = None
+    attempt: int = 0
+    """The device session now; 0 before the first."""
+    voided: int = 0
+    """The last device session that was made void."""
+    thumbprint: str | None = None
+    absolute_limit: datetime | None = None
+    verified: identity.IdentityVerified | None = None
+    reproof_required: bool = False
+    sessions: dict[int, Confirmations] = {}
     signed: signing.FormsSigned | None = None
     sealed: tuple[Slug, ...] = ()
     order: payment.OrderPlaced | None = None
@@ -51,10 +103,7 @@ class Progress(Contract):
     issued: bool = False
 
     def after(self, fact: Fact) -> Self:
-        """The progress once ``fact`` is heard. A fact of no consequence here changes nothing.
-
-        Sources arrive in any order between them, so nothing is taken from the order of facts of two services.
-        """
+        """The progress once ``fact`` is heard. A fact of no consequence here changes nothing."""
         match fact:
             case proposal.JourneyOpened():
                 return self._with(opened=fact)
@@ -62,52 +111,20 @@ class Progress(Contract):
                 return self._with(ended="withdrawn")
             case proposal.ProposalExpired():
                 return self._with(ended="expired")
-            case proposal.ProductChosen():
-                chosen = tuple(dict.fromkeys((*self.chosen_optional, fact.product)))
-                return self._with(chosen_optional=chosen, locks={**self.locks, fact.product: fact.lock})
-            case proposal.ProductDropped():
-                return self._with(
-                    chosen_optional=tuple(p for p in self.chosen_optional if p != fact.product),
-                    locks={p: lock for p, lock in self.locks.items() if p != fact.product},
-                )
-            case proposal.TermsConfirmed():
-                return self._with(locks={**self.locks, **fact.locks})
             case identity.SessionOpened():
                 return self._with(
                     attempt=fact.attempt, thumbprint=fact.thumbprint, absolute_limit=fact.absolute_limit
                 )
             case identity.SessionVoided():
-                return self._voided()
-            case identity.ConsentGiven():
-                return self._with(consents={**self.consents, fact.notice.notice: True})
-            case identity.ConsentDeclined():
-                return self._with(consents={**self.consents, fact.notice.notice: False})
+                return self._void(fact.attempt)
             case identity.IdentityVerified():
                 return self._with(verified=fact, reproof_required=False)
             case identity.ReproofRequired():
                 return self._with(reproof_required=True)
-            case disclosure.DocumentConfirmed():
-                return self._with(read=(*self.read, fact.document))
-            case disclosure.PointAcknowledged():
-                return self._with(points=tuple(dict.fromkeys((*self.points, (fact.product, fact.point)))))
-            case disclosure.NeedsAnswered():
-                return self._with(needs_answered=True, advice_open=bool(fact.advice))
-            case disclosure.ContinuedOfOwnWill():
-                return self._with(advice_open=False)
-            case disclosure.QuestionsAnswered():
-                answered = tuple(dict.fromkeys((*self.questions_answered, fact.product)))
-                return self._with(questions_answered=answered)
-            case signing.FormPrepared():
-                return self._with(
-                    forms={**self.forms, fact.product: fact},
-                    reviewed=tuple(p for p in self.reviewed if p != fact.product),
-                )
-            case signing.FormReviewed():
-                return self._with(reviewed=tuple(dict.fromkeys((*self.reviewed, fact.product))))
             case signing.FormsSigned():
                 return self._with(signed=fact)
             case signing.FormSealed():
-                return self._with(sealed=tuple(dict.fromkeys((*self.sealed, fact.product))))
+                return self._with(sealed=_added(self.sealed, fact.product))
             case payment.OrderPlaced():
                 return self._with(order=fact, order_open=True)
             case payment.OrderClosed():
@@ -119,30 +136,37 @@ class Progress(Contract):
                 return self._with(refunding=True)
             case issuance.JourneyIssued():
                 return self._with(issued=True)
+            case signing.FormPrepared():
+                return self._confirmed(fact.attempt, fact)
             case _:
-                return self
+                proof = getattr(fact, "proof", None)
+                return self._confirmed(proof.attempt, fact) if isinstance(proof, ActProof) else self
+
+    def _confirmed(self, attempt: int, fact: Fact) -> Self:
+        if attempt <= self.voided:
+            return self
+        session = self.sessions.get(attempt, Confirmations()).after(fact)
+        return self._with(sessions={**self.sessions, attempt: session})
+
+    def _void(self, attempt: int) -> Self:
+        """What was signed stands; the rest of that session is gone (I12)."""
+        verified = None if self.verified is None or self.verified.attempt <= attempt else self.verified
+        if self.signed is not None and self.signed.attempt == attempt:
+            return self._with(verified=verified)
+        return self._with(
+            voided=max(self.voided, attempt),
+            verified=verified,
+            reproof_required=False,
+            sessions={at: kept for at, kept in self.sessions.items() if at > attempt},
+        )
 
     def _with(self, **changes: object) -> Self:
         return self.model_copy(update=changes)
 
-    def _voided(self) -> Self:
-        """A signature stands; what was not yet signed is gone (I12)."""
-        if self.signed is not None:
-            return self._with(verified=None)
-        return self._with(
-            verified=None,
-            reproof_required=False,
-            consents={},
-            chosen_optional=(),
-            locks={},
-            read=(),
-            points=(),
-            needs_answered=False,
-            advice_open=False,
-            questions_answered=(),
-            forms={},
-            reviewed=(),
-        )
+    @property
+    def confirmations(self) -> Confirmations:
+        """What the customer did in the device session now."""
+        return self.sessions.get(self.attempt, Confirmations())
 
     # -- what is in the purchase ---------------------------------------------------------------------------
 
@@ -151,7 +175,7 @@ class Progress(Contract):
 
     def chosen(self) -> tuple[ProductTerms, ...]:
         """The products in the purchase now: those that are not optional and the optional ones ticked (I4)."""
-        return tuple(p for p in self._products() if not p.optional or p.product in self.chosen_optional)
+        return tuple(p for p in self._products() if not p.optional or p.product in self.confirmations.chosen_optional)
 
     def lines(self) -> tuple[PremiumLine, ...]:
         """What is to be paid: premium and taxes of each product as lines of their own (I17)."""
@@ -174,15 +198,15 @@ class Progress(Contract):
         return tuple(document for product in self.chosen() for document in product.documents)
 
     def documents_open(self) -> tuple[DocumentRef, ...]:
-        return tuple(document for document in self.documents() if document not in self.read)
+        return tuple(document for document in self.documents() if document not in self.confirmations.read)
 
     def points_open(self) -> tuple[Point, ...]:
         wanted = tuple((product.product, point) for product in self.chosen() for point in product.points)
-        return tuple(point for point in wanted if point not in self.points)
+        return tuple(point for point in wanted if point not in self.confirmations.points)
 
     def questions_open(self) -> tuple[Slug, ...]:
         return tuple(
-            p.product for p in self.chosen() if p.questions and p.product not in self.questions_answered
+            p.product for p in self.chosen() if p.questions and p.product not in self.confirmations.questions_answered
         )
 
     # -- gates that more than one service keeps, each by itself ---------------------------------------------
@@ -213,7 +237,7 @@ class Progress(Contract):
         (I17, I18)."""
         opened = self.check_alive()
         for terms in self.chosen():
-            lock = self.locks.get(terms.product)
+            lock = self.confirmations.locks.get(terms.product)
             if lock is None:
                 raise Refuse("terms_not_confirmed", product=terms.product)
             fresh = proposal.terms_lock(opened.policyholder, opened.insured, opened.subject, terms)
@@ -222,9 +246,9 @@ class Progress(Contract):
 
     def check_disclosed(self) -> None:
         """Everything that must be read, answered and acknowledged was (I1, I30)."""
-        if not self.needs_answered:
+        if not self.confirmations.needs_answered:
             raise Refuse("needs_unanswered")
-        if self.advice_open:
+        if self.confirmations.advice_open:
             raise Refuse("advice_open")
         if questions := self.questions_open():
             raise Refuse("questions_unanswered", products=list(questions))
@@ -239,7 +263,11 @@ class Progress(Contract):
             raise Refuse("not_signed")
         forms = {(item.product, item.hash) for item in self.signed.items if item.kind == "form"}
         for terms in self.chosen():
-            form = self.forms.get(terms.product)
+            form = self.confirmations.forms.get(terms.product)
             if form is None or form.lock != terms.lock or (terms.product, form.form.commitment) not in forms:
                 raise Refuse("not_signed", product=terms.product)
         return self.signed
+
+
+def _added(known: tuple[T, ...], item: T) -> tuple[T, ...]:
+    return known if item in known else (*known, item)

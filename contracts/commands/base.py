@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import Field
@@ -92,6 +93,5 @@ _registry: dict[str, type[Request]] = {}
 
 def request_types() -> dict[str, type[Request]]:
     """All requests by their subject."""
-    import contracts.commands  # noqa: F401, PLC0415 - the registry fills as the modules load
-
+    import_module("contracts.commands")  # the registry fills as the modules load
     return dict(sorted(_registry.items()))

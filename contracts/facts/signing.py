@@ -26,6 +26,7 @@ class FormPrepared(Fact):
     service = "signing"
     name = "form_prepared"
 
+    attempt: Annotated[int, Field(ge=1)]
     product: Slug
     form_no: str
     form_version: str
