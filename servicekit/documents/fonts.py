@@ -21,6 +21,8 @@ from typing import Any
 
 SYSTEM_FONTS = Path("/usr/share/fonts")
 
+_UNUSED_TABLES = (b"vhea", b"vmtx", b"VORG", b"BASE")
+"""Of vertical setting. A document's font keeps the numbering of its source, so each would cost 15 kB a font."""
 _FEATURES = (b"kern", b"mark", b"mkmk", b"tnum", b"ccmp")
 
 MANIFEST = "fonts.json"
@@ -116,11 +118,13 @@ def prepare(into: Path, system_fonts: Path = SYSTEM_FONTS) -> None:
             covered.update(characters)
             everything = uharfbuzz.SubsetInput()
             everything.keep_everything()
+            everything.drop_table_tag_set.update(_tags(_UNUSED_TABLES))
             (into / f"{face.file}-whole{suffix}").write_bytes(uharfbuzz.subset(whole, everything).blob.data)
         chosen = uharfbuzz.SubsetInput()
         chosen.unicode_set.update(common & characters)
         chosen.layout_feature_tag_set.clear()
-        chosen.layout_feature_tag_set.update(int.from_bytes(tag, "big") for tag in _FEATURES)
+        chosen.layout_feature_tag_set.update(_tags(_FEATURES))
+        chosen.drop_table_tag_set.update(_tags(_UNUSED_TABLES))
         chosen.flags = uharfbuzz.SubsetFlags.NO_HINTING | uharfbuzz.SubsetFlags.NOTDEF_OUTLINE
         # HarfBuzz cuts these fonts a hundred times faster than fontTools; only the name is left to the latter.
         # With its own timestamp the same document would differ between two machines.
@@ -135,6 +139,10 @@ def prepare(into: Path, system_fonts: Path = SYSTEM_FONTS) -> None:
     )
     # Written last: a folder with a manifest is complete.
     (into / MANIFEST).write_text(json.dumps({"version": VERSION, "covered": _ranges(covered)}), encoding="utf-8")
+
+
+def _tags(names: Sequence[bytes]) -> list[int]:
+    return [int.from_bytes(name, "big") for name in names]
 
 
 def _rename(font: Any, family: str, weight: str) -> None:
@@ -173,9 +181,9 @@ class Fonts:
         """The fontconfig file that shows a process these fonts and no others."""
         return self.folder / CONFIG
 
-    def outline_font(self) -> Path:
-        """The whole bold sans font, for text drawn as outlines."""
-        return next(self.folder.glob("sans-bold-whole.*"))
+    def outline_sources(self) -> tuple[Path, ...]:
+        """Fonts for text that is drawn as outlines, in order of preference."""
+        return tuple(next(self.folder.glob(f"{name}.*")) for name in ("song-bold-cut", "sans-bold-whole"))
 
     def has(self, character: str) -> bool:
         """Whether the character can be set and shown as what it is.

@@ -26,6 +26,9 @@ __all__ = ["Attached", "Job", "MissingGlyph", "RenderFailed", "RenderSettings", 
 
 T = TypeVar("T")
 
+_BASE = Path(__file__).parent / "templates"
+"""The sheet every document of ours is printed on; a job's template extends or imports from it."""
+
 _ORIGIN = "https://template.invalid/"
 _FILES = "https://file.invalid/"
 
@@ -158,7 +161,7 @@ def _render(job: Job) -> bytes:
 
     assert _fonts is not None
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(job.templates),
+        loader=jinja2.FileSystemLoader([job.templates, _BASE]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

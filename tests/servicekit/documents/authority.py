@@ -19,7 +19,9 @@ ENDS = datetime(2060, 1, 1, tzinfo=UTC)
 
 
 def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"), x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    return x509.Name(
+        [x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"), x509.NameAttribute(NameOID.COMMON_NAME, common)]
+    )
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def make_authority() -> Authority:
     )
 
 
-def _base(subject: str, issuer: str, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> x509.CertificateBuilder:
+def _base(
+    subject: str, issuer: str, public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(_name(subject))

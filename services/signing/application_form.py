@@ -1,0 +1,106 @@
+"""The application form (统一投保单): one layout for every product, filled from data.
+
+The form is rendered with an empty signature field and shown to the customer: those bytes are the first revision.
+Signing appends to them; the handwriting becomes the appearance of the field, so what the customer saw is a byte
+prefix of what was signed, and its hash can be checked in the final file.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from contracts import Contract
+from contracts.values import Fen, Instant
+from servicekit.documents.paper import paper_time
+from servicekit.documents.render import Job
+from servicekit.documents.seal import Certify, Sealer, field_size
+from servicekit.documents.sheet import Amount, Cover, Row, Section, Text, check_totals
+from services.signing.strokes import Handwriting, appearance
+
+TEMPLATES = Path(__file__).parent / "templates"
+SIGNATURE_FIELD = "signature"
+
+
+class Question(Contract):
+    """A question the policyholder answered before applying (如实告知)."""
+
+    text: Text
+    answer: Text
+
+
+class DocumentRead(Contract):
+    """A document the policyholder has read, as it is named on the form."""
+
+    title: Text
+    version: Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class ApplicationForm(Contract):
+    """Everything the form of one product shows. Money in fen; the figures must add up."""
+
+    title: Text
+    form_number: Text
+    form_version: Text
+    application_number: Text
+    created: Instant
+    insurer_name: Text
+    insurer_address: Text
+    insurer_hotline: Text
+    sections: tuple[Section, ...]
+    """Policyholder, insured, subject: whatever the product asks, in the order of the paper."""
+    headings: tuple[str, str, str, str] = ("险种", "保险金额／责任限额（元）", "免赔约定", "保险费（元）")
+    covers: Annotated[tuple[Cover, ...], Field(min_length=1)]
+    premium_fen: Fen
+    taxes: tuple[Amount, ...] = ()
+    """Collected with the premium and shown on lines of their own (I17)."""
+    total_fen: Fen
+    period: Text
+    special_terms: tuple[Text, ...] = ()
+    dispute_resolution: Text
+    questions: tuple[Question, ...] = ()
+    channel: tuple[Row, ...] = ()
+    """Through whom the business came: channel, intermediary, salesperson with licence number."""
+    documents: Annotated[tuple[DocumentRead, ...], Field(min_length=1)]
+    declaration: Annotated[tuple[Text, ...], Field(min_length=1)]
+    sentence: Text
+    """The sentence the policyholder affirms (DOMAIN §2.3)."""
+    signatory_label: Text = "投保人"
+    qr: Annotated[str, Field(min_length=1, max_length=500)]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "ApplicationForm":
+        check_totals(self.covers, self.premium_fen, self.taxes, self.total_fen)
+        return self
+
+
+def form_job(form: ApplicationForm) -> Job:
+    """What to render. The same form gives the same bytes."""
+    return Job(
+        templates=TEMPLATES,
+        template="application_form.html",
+        data={
+            **form.model_dump(mode="json", exclude={"created"}),
+            "created_text": paper_time(form.created),
+        },
+        identifier=f"{form.form_number}/{form.form_version}/{form.application_number}",
+        created=form.created,
+    )
+
+
+async def sign_form(preview: bytes, handwriting: Handwriting, sealer: Sealer, at: datetime) -> bytes:
+    """The previewed form with the handwriting in its signature field, certified and timestamped.
+
+    Certifying (DocMDP, further signatures allowed): any other change shows. ``preview`` is a byte prefix of the
+    result. Raises NoSuchField, TimestampUnavailable (transient).
+    """
+    width, height = field_size(preview, SIGNATURE_FIELD)
+    return await sealer.seal(
+        preview,
+        field=SIGNATURE_FIELD,
+        at=at,
+        appearance=appearance(handwriting, width, height),
+        certify=Certify.FURTHER_SIGNATURES,
+        reason="投保人签署投保单",
+    )
