@@ -3,8 +3,8 @@
 Pure but for the random boot secret of :class:`Nonces`: times come in as arguments. Freshness is judged by the
 server's nonce alone; the phone's ``iat`` is kept as what the phone claimed and decides nothing.
 
-Beyond RFC 9449 every proof carries ``bh``: the base64url SHA-256 of the body's bytes (of no bytes where there is
-no body), so that whoever holds body and proof later can check that this device sent exactly this.
+Beyond RFC 9449 every proof carries ``bh``: the base64url SHA-256 of the body's bytes (of no bytes where there
+is no body), so that whoever holds body and proof later can check that this device sent exactly this.
 """
 
 import base64
@@ -60,8 +60,8 @@ class ProofRefused(Exception):
 class Claims:
     """What a verified proof says.
 
-    ``thumbprint`` is the RFC 7638 SHA-256 of the key, ``jwk`` its four public members, ``iat`` the phone's own
-    clock in Unix seconds, ``ath`` the hash of the session token if the proof names one (compare it with
+    ``thumbprint`` is the RFC 7638 SHA-256 of the key, ``jwk`` its four public members, ``iat`` the phone's
+    own clock in Unix seconds, ``ath`` the hash of the session token if the proof names one (compare it with
     :func:`session_hash`), ``body_sha256`` lower-case hex.
     """
 
@@ -80,7 +80,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# strict_check_header refuses header parameters that the JWS registry does not know; "jwk" members are ours to check.
+# strict_check_header would refuse what the JWS registry does not know; RFC 9449 headers are ours to check.
 _REGISTRY = jose.JWSRegistry(algorithms=["ES256"], strict_check_header=False)
 # The library's own limits are below ours and would answer with an error of its own.
 _REGISTRY.max_header_length = MAX_PROOF_LENGTH
@@ -92,10 +92,11 @@ def verify_proof(
 ) -> Claims:
     """Check a DPoP proof against the request it came with.
 
-    ``url`` is the public URL of the request, query and fragment are ignored (RFC 9449 §4.3); ``body_sha256`` the
-    hex SHA-256 of the body's bytes; ``expect_thumbprint`` the key of this journey, if it has one already.
+    ``url`` is the public URL of the request, query and fragment are ignored (RFC 9449 §4.3); ``body_sha256``
+    the hex SHA-256 of the body's bytes; ``expect_thumbprint`` the key of this journey, if it has one already.
 
-    The nonce is returned, not judged: give it to :meth:`Nonces.check`, then the claims to :meth:`SeenProofs.check`.
+    The nonce is returned, not judged: give it to :meth:`Nonces.check`, then the claims to
+    :meth:`SeenProofs.check`. Compare ``ath`` with :func:`session_hash` of the token that came along.
     The key is compared last, so ``proof_key_changed`` always speaks of a proof that is otherwise sound.
 
     Raises ProofRefused with one of the codes of ``ProofCode``.
@@ -201,8 +202,8 @@ class Nonces:
 class SeenProofs:
     """Which proofs were used, for as long as their nonce could still pass.
 
-    A nonce is issued before its proof is seen, so an entry may go one nonce lifetime after it was seen: what is
-    kept is bounded by rate of requests x lifetime, 32 bytes each however long the ``jti``.
+    A nonce is issued before its proof is seen, so an entry may go one nonce lifetime after it was seen: what
+    is kept is bounded by rate of requests x lifetime, 32 bytes each however long the ``jti``.
     """
 
     def __init__(self, lifetime: timedelta = timedelta(minutes=5)) -> None:
@@ -259,7 +260,7 @@ def _decode(part: str) -> bytes:
 
 
 def _json_object(part: str) -> dict[str, Any]:
-    """The JSON object of one part; a name given twice is refused, since two readers may take different ones."""
+    """The JSON object of one part; a name given twice is refused: two readers may take different ones."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -310,7 +311,7 @@ def _public_members(header: dict[str, Any]) -> dict[str, str]:
 
 
 def _target(url: str) -> tuple[str, str, int, str] | None:
-    """Scheme, host, port and path of a URL, normalised by RFC 3986 §6.2.2 and §6.2.3; None if it is no http URL."""
+    """Scheme, host, port and path, normalised by RFC 3986 §6.2.2 and §6.2.3; None if it is no http URL."""
     if len(url) > MAX_URL_LENGTH or re.fullmatch(r"[\x21-\x5b\x5d-\x7e]+", url) is None:
         return None
     try:

@@ -1,9 +1,9 @@
 """JSON logs that hold nothing personal.
 
-Every text that leaves through a log line (message, arguments, extras, traceback) passes :func:`mask` first, as
-does what goes into traces and health answers. The filter is the second line of defence: code does not log
-personal values in the first place. It rather masks a word too many than a person too few, but leaves alone what
-operators live by: ULIDs, hashes, policy numbers, times, ports.
+Every text that leaves through a log line (message, arguments, extras, traceback) passes :func:`mask` first,
+as does what goes into traces and health answers. The filter is the second line of defence: code does not log
+personal values in the first place. It rather masks a word too many than a person too few, but leaves alone
+what operators live by: ULIDs, hashes, policy numbers, times, ports.
 """
 
 import dataclasses
@@ -47,15 +47,16 @@ _OWN_FIELDS: Final = (
     "exception",
     "stack",
 )
+_LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _NOT_EXTRA: Final = frozenset({*RESERVED_ATTRS, *_OWN_FIELDS, "taskName", "color_message"})
 
 
 def configure_logs(service: str, level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send every logger of this process to ``stream`` (standard output) as JSON lines.
 
-    Fields: time (UTC, ISO 8601), level, service, logger, message, trace_id and span_id of the current span, then
-    whatever ``extra`` gave; ``exception`` and ``stack`` where there is one. Replaces earlier handlers of the root.
-    Warnings and uncaught exceptions go the same way, for their usual way prints values.
+    Fields: time (UTC, ISO 8601), level, service, logger, message, trace_id and span_id of the current span,
+    then whatever ``extra`` gave; ``exception`` and ``stack`` where there is one. Replaces earlier handlers of
+    the root. Warnings and uncaught exceptions go the same way, for their usual way prints values.
     """
     out = sys.stdout if stream is None else stream
     handler = _Handler(out)
@@ -74,7 +75,7 @@ class Formatter(JsonFormatter):
     """One JSON object a record, every value masked."""
 
     def __init__(self, service: str) -> None:
-        super().__init__(json_ensure_ascii=False)
+        super().__init__(json_ensure_ascii=False)  # pyright: ignore[reportUnknownMemberType]
         self._service = service
 
     @override
@@ -90,8 +91,7 @@ class Formatter(JsonFormatter):
         if context.is_valid:
             line["trace_id"] = trace.format_trace_id(context.trace_id)
             line["span_id"] = trace.format_span_id(context.span_id)
-        extras = cast("dict[str, Any]", record.__dict__)
-        for key, value in extras.items():
+        for key, value in record.__dict__.items():
             if key not in _NOT_EXTRA and not key.startswith("_"):
                 line[mask(key)] = _masked(value, key)
         if record.exc_info and record.exc_info[1] is not None:
@@ -100,7 +100,8 @@ class Formatter(JsonFormatter):
             line["exception"] = mask(record.exc_text)
         if record.stack_info:
             line["stack"] = mask(record.stack_info)
-        return self.jsonify_log_record(line)
+        # JSON leaves these as they are, and some readers take them for the end of a line.
+        return self.jsonify_log_record(line).translate(_LINE_ENDS)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -149,13 +150,13 @@ def _says(error: BaseException) -> str:
     """What an exception says, without the input that a validation error would quote."""
     try:
         if callable(errors := getattr(error, "errors", None)):
-            # pydantic's ValidationError and those that wrap its list (FastAPI): "msg", "input" and "ctx" quote values.
+            # pydantic's ValidationError and those that wrap its list (FastAPI): msg, input, ctx quote values.
             found = [
-                f"{'.'.join(str(part) for part in each['loc'])}: {each['type']}"
+                f"{'.'.join(str(part) for part in each['loc'])} ({each['type']})"
                 for each in cast("list[dict[str, Any]]", errors())
             ]
             return f"{len(found)} invalid: " + "; ".join(found)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a log line must not raise, whatever the error's own code does
         return "[details withheld]"
     return _text(error)
 
@@ -163,7 +164,7 @@ def _says(error: BaseException) -> str:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - somebody's __str__
         return f"<unprintable {type(value).__qualname__}>"
 
 
@@ -174,13 +175,16 @@ def _message(record: logging.LogRecord) -> str:
     if isinstance(arguments, tuple):
         arguments = tuple(_argument(each) for each in cast("tuple[object, ...]", arguments))
     elif isinstance(arguments, Mapping):
-        arguments = {key: _argument(each) for key, each in cast("Mapping[str, object]", arguments).items()}
+        arguments = {
+            key: "[masked]" if _PERSONAL_KEY.search(str(key)) else _argument(each)
+            for key, each in cast("Mapping[object, object]", arguments).items()
+        }
     template = _text(record.msg)
     if not arguments:
         return template
     try:
         return template % arguments
-    except Exception:
+    except Exception:  # noqa: BLE001 - somebody's __str__, or arguments too many
         return f"{template} [arguments that do not fit]"
 
 
@@ -189,11 +193,11 @@ def _argument(value: object) -> object:
         return _says(value)
     if isinstance(value, BaseModel):
         return f"<{type(value).__name__}>"
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray):
         return f"<{len(value)} bytes>"
     if isinstance(value, dict | list | tuple | set | frozenset):
         # Through JSON's eyes, so that a value is masked by its key as in an extra.
-        return json.dumps(_masked(value, ""), ensure_ascii=False, default=_text)
+        return json.dumps(_masked(cast("object", value), ""), ensure_ascii=False, default=_text)
     return value
 
 
@@ -201,7 +205,7 @@ def _masked(value: object, key: str, depth: int = 0) -> object:
     """A JSON value for ``value`` with everything personal masked, whatever was handed in."""
     if value is None or isinstance(value, bool):
         return value
-    if _PERSONAL_KEY.search(key) and not _is_container(value):
+    if key == "input" or (_PERSONAL_KEY.search(key) and not _is_container(value)):
         return "[masked]"
     if isinstance(value, Enum):
         return _masked(cast("object", value.value), key, depth + 1)
@@ -216,7 +220,7 @@ def _masked(value: object, key: str, depth: int = 0) -> object:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray):
         return f"<{len(value)} bytes>"
     if isinstance(value, BaseException):
         return mask(f"{type(value).__qualname__}: {_says(value)}")
@@ -247,7 +251,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, where: Traceb
     logging.getLogger("uncaught").critical("the process ends", exc_info=(kind, error, where))
 
 
-# --- the filter -----------------------------------------------------------------------------------------------------
+# --- the filter
 
 _HAN: Final = r"\u3400-\u9fff\U00020000-\U0003ffff"
 
@@ -301,7 +305,7 @@ _SURNAMES: Final = (
     "戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段雷钱汤尹黎易常武乔贺赖龚文欧司诸上慕"
 )
 
-_IS: Final = r"\\*[\"']?[ \t]*[:=][ \t]*"
+_IS: Final = r"(?>\\*[\"']?[ \t]*[:=][ \t]*)"
 _QUOTED: Final = r"(?P<quote>\\*[\"'])(?:(?!(?P=quote))[^\n]){1,200}"
 _BARE: Final = r"[^\s&,;，；。、\"'<>|(){}\[\]=\\]{1,64}"
 
@@ -314,33 +318,43 @@ _LABELLED: Final = tuple(
             r"(?P<label>[\"']input[\"']:[ ]?)(?P<value>(?P<quote>[\"'])(?:(?!(?P=quote))[^\n]){1,2000})",
             "[masked]",
         ),
+        # An input of many values has no end that a pattern could find.
+        (r"(?P<label>[\"']input[\"']:[ ]?)(?=[^\"'\s\[]|\[(?!masked\]))[^\n]+", "[masked]"),
         (rf"(?P<label>(?<![0-9A-Za-z_]){_NUMBERS_EN}{_IS})(?P<value>{_QUOTED}|\+?{_BARE})", "[masked]"),
         (rf"(?P<label>{_NUMBERS_CN}{_IS})(?P<value>{_QUOTED}|\+?{_BARE})", "[masked]"),
         (
-            rf"(?P<label>(?<![0-9A-Za-z_]){_NAMES_EN}{_IS})(?!\\*[\"']?Task-[0-9])"
-            rf"(?P<value>{_QUOTED}|{_BARE}(?:[ +](?-i:[A-Z])[a-z'’\-]*(?![0-9A-Za-z_=:]))*)",
+            (
+                rf"(?P<label>(?<![0-9A-Za-z_]){_NAMES_EN}{_IS})(?!\\*[\"']?Task-[0-9])"
+                rf"(?P<value>{_QUOTED}|{_BARE}(?:[ +](?-i:[A-Z])[a-z'’\-]*(?![0-9A-Za-z_=:]))*)"
+            ),
             "[name]",
         ),
         (
-            rf"(?P<label>(?:{_PEOPLE}的?)?(?:姓名|名字|{_PEOPLE}(?:名称)?){_IS})(?P<value>{_QUOTED}|{_BARE})",
+            (rf"(?P<label>(?:姓名|名字|{_PEOPLE}(?:名称)?){_IS})(?P<value>{_QUOTED}|{_BARE})"),
             "[name]",
         ),
         (
-            rf"(?P<label>(?:姓名|{_PEOPLE}(?:名称)?)(?:为|是|\s)[ ]?)(?P<value>[{_HAN}][{_HAN}·•・]{{1,19}})",
+            (
+                rf"(?P<label>(?:姓名|{_PEOPLE}(?:名称)?)(?:为|是|\s)[ ]?)(?P<value>[{_HAN}][{_HAN}·•・]{{1,19}})"
+            ),
             "[name]",
         ),
         (rf"(?P<label>姓名)(?P<value>[{_HAN}][{_HAN}·•・]{{1,3}})", "[name]"),
         (rf"(?P<label>{_PEOPLE})(?P<value>[{_SURNAMES}][{_HAN}]{{1,2}})", "[name]"),
         (
-            rf"(?P<label>(?<![0-9A-Za-z_]){_ADDRESS_EN}{_IS})"
-            r"(?!\\*[\"']?(?:[a-z+]+://|\[|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|localhost\b|[a-z0-9.\-]+:[0-9]|0x|\())"
-            rf"(?P<value>{_QUOTED}|[^\"'\n\r;；。&|<>{{}}\\]{{1,120}})",
+            (
+                rf"(?P<label>(?<![0-9A-Za-z_]){_ADDRESS_EN}{_IS})"
+                r"(?!\\*[\"']?(?:[a-z+]+://|\[|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|localhost\b|[a-z0-9.\-]+:[0-9]|0x|\())"
+                rf"(?P<value>{_QUOTED}|[^\"'\n\r;；。&|<>{{}}\\]{{1,120}})"
+            ),
             "[address]",
         ),
         (
-            r"(?P<label>(?:地址|住址)(?:\\*[\"']?[ \t]*[:=为是]?[ \t]*))"
-            r"(?!\\*[\"']?(?:[a-z+]+://|\[|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|localhost\b))"
-            rf"(?P<value>{_QUOTED}|[^\"'\n\r;；。&|<>{{}}\\]{{1,120}})",
+            (
+                r"(?P<label>(?:地址|住址)(?>\\*[\"']?[ \t]*[:=为是]?[ \t]*))"
+                r"(?!\\*[\"']?(?:[a-z+]+://|\[|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|localhost\b))"
+                rf"(?P<value>{_QUOTED}|[^\"'\n\r;；。&|<>{{}}\\]{{1,120}})"
+            ),
             "[address]",
         ),
     )
@@ -350,7 +364,8 @@ _UNLABELLED: Final = (
     (re.compile(r"[\w.%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){1,8}"), "[email]"),
     (
         re.compile(
-            r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使领][ ]?[A-HJ-NP-Z][ ·•・.\-]{0,2}"
+            r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使领]"
+            r"[ ]?[A-HJ-NP-Z][ ·•・.\-]{0,2}"
             r"(?=[A-Z0-9]{0,5}[0-9])[A-HJ-NP-Z0-9]{4,6}[挂学警港澳使领]?(?![A-Za-z0-9])",
             re.IGNORECASE,
         ),
@@ -410,10 +425,10 @@ _SHAPES_CARD: Final = frozenset(
 
 
 def mask(text: str) -> str:
-    """``text`` with everything personal replaced by what it was: [id], [phone], [card], [name], [email], ...
+    r"""``text`` with everything personal replaced by what it was: [id], [phone], [card], [name], [email], ...
 
     Known forms are found anywhere, also split by spaces or dashes, in full-width digits, percent-encoded or
-    ``\\u``-escaped; names and addresses after their labels. A text without any comes back as it was. Never raises.
+    ``\u``-escaped; names and addresses after their labels. A text without any comes back as it was.
     """
     if len(text) > MAX_TEXT:
         # The cut may halve a number, and half a number has no recognisable form.
@@ -482,7 +497,7 @@ def _numbers(found: re.Match[str]) -> str:
         hit: tuple[int, str] | None = None
         digits = ""
         shape: tuple[int, ...] = ()
-        fraction = run[parts[first - 1].end() : parts[first].start()] == "." if first else before[-1:] == "."
+        fraction = run[parts[first - 1].end() : parts[first].start()] == "." if first else False
         for last in range(first, len(parts)):
             digits += parts[last][0]
             shape = (*shape, len(parts[last][0]))
@@ -512,9 +527,9 @@ def _kind(digits: str, shape: tuple[int, ...], *, loose: bool) -> str | None:
         return "[id]"
     for country in ("", "86", "0086"):
         local = (shape[0] - len(country), *shape[1:])
-        if digits.startswith(country) and _PHONE.fullmatch(digits[len(country) :]):
-            if one_by_one or local in _SHAPES_PHONE or (local[0] == 0 and local[1:] in _SHAPES_PHONE):
-                return "[phone]"
+        grouped = one_by_one or local in _SHAPES_PHONE or (local[0] == 0 and local[1:] in _SHAPES_PHONE)
+        if grouped and digits.startswith(country) and _PHONE.fullmatch(digits[len(country) :]):
+            return "[phone]"
     whole = 13 <= len(digits) <= 19 and (len(shape) == 1 or shape in _SHAPES_CARD or one_by_one)
     return "[card]" if whole and _CARD.fullmatch(digits) and _luhn(digits) else None
 

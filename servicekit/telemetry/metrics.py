@@ -1,19 +1,18 @@
 """Metrics of one process (Prometheus). One registry, handed around, nothing global.
 
-Labels are closed sets: a subject *pattern*, never a subject; a verb, a code, a consumer's name. A value that holds
-an id is refused, for a label that grows with the number of journeys ends the monitoring and tells who was here.
+Labels are closed sets: a subject *pattern*, never a subject; a verb, a code, a consumer's name. A value that
+holds an id is refused: a label that grows with the number of journeys ends the monitoring.
 """
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.gc_collector import GCCollector
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -33,10 +32,30 @@ _AN_ID: Final = re.compile(
 )
 
 
+_M = TypeVar("_M", Counter, Gauge, Histogram)
+
+
+class _Family(Generic[_M]):
+    """A metric with labels: its children, each bound once."""
+
+    def __init__(self, metric: _M) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], _M] = {}
+
+    def __call__(self, *labels: str) -> _M:
+        child = self._children.get(labels)
+        if child is None:
+            for value in labels:
+                if _AN_ID.search(value):
+                    raise ValueError("a label holds an id")
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
+
+
 class Metrics:
     """Every metric a service of ours exports, on ``registry``.
 
-    Children are bound once for each set of labels and then cost one dictionary look-up. Services add their own
+    Children are bound once for each set of labels, then cost one dictionary look-up. Services add their own
     metrics to ``registry``.
     """
 
@@ -45,59 +64,80 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
         on = self.registry
         self._build = Info("toubao_build", "Which service and version this process is.", registry=on)
         self._build.info({"service": service, "version": version})
-        self._messages = Counter(
-            "toubao_messages_total",
-            "Messages taken from or given to the bus.",
-            ("direction", "pattern", "outcome"),
-            registry=on,
+        self._messages = _Family(
+            Counter(
+                "toubao_messages_total",
+                "Messages taken from or given to the bus.",
+                ("direction", "pattern", "outcome"),
+                registry=on,
+            )
         )
-        self._handle = Histogram(
-            "toubao_handle_seconds",
-            "Time to handle one message, by subject pattern.",
-            ("pattern",),
-            buckets=HANDLE_SECONDS,
-            registry=on,
+        self._handle = _Family(
+            Histogram(
+                "toubao_handle_seconds",
+                "Time to handle one message, by subject pattern.",
+                ("pattern",),
+                buckets=HANDLE_SECONDS,
+                registry=on,
+            )
         )
-        self._commands = Counter(
-            "toubao_commands_total", "Commands answered.", ("verb", "outcome"), registry=on
+        self._commands = _Family(
+            Counter("toubao_commands_total", "Commands answered.", ("verb", "outcome"), registry=on)
         )
-        self._refusals = Counter(
-            "toubao_refusals_total", "Commands refused, by reason.", ("verb", "code"), registry=on
+        self._refusals = _Family(
+            Counter("toubao_refusals_total", "Commands refused, by reason.", ("verb", "code"), registry=on)
         )
-        self._dead = Counter(
-            "toubao_dead_letters_total",
-            "Messages given up and put aside.",
-            ("stream", "consumer"),
-            registry=on,
+        self._dead = _Family(
+            Counter(
+                "toubao_dead_letters_total",
+                "Messages given up and put aside.",
+                ("stream", "consumer"),
+                registry=on,
+            )
         )
-        self._consumer_pending = Gauge(
-            "toubao_consumer_pending", "Messages not yet delivered to a consumer.", ("consumer",), registry=on
+        self._consumer_pending = _Family(
+            Gauge(
+                "toubao_consumer_pending",
+                "Messages not yet delivered to a consumer.",
+                ("consumer",),
+                registry=on,
+            )
         )
-        self._consumer_ack_pending = Gauge(
-            "toubao_consumer_ack_pending",
-            "Messages delivered, not yet acknowledged.",
-            ("consumer",),
-            registry=on,
+        self._consumer_ack_pending = _Family(
+            Gauge(
+                "toubao_consumer_ack_pending",
+                "Messages delivered, not yet acknowledged.",
+                ("consumer",),
+                registry=on,
+            )
         )
-        self._consumer_redelivered = Gauge(
-            "toubao_consumer_redelivered", "Messages delivered more than once.", ("consumer",), registry=on
+        self._consumer_redelivered = _Family(
+            Gauge(
+                "toubao_consumer_redelivered",
+                "Messages delivered more than once.",
+                ("consumer",),
+                registry=on,
+            )
         )
-        self._consumer_oldest = Gauge(
-            "toubao_consumer_oldest_age_seconds",
-            "Age of the oldest message a consumer has not finished.",
-            ("consumer",),
-            registry=on,
+        self._consumer_oldest = _Family(
+            Gauge(
+                "toubao_consumer_oldest_age_seconds",
+                "Age of the oldest message a consumer has not finished.",
+                ("consumer",),
+                registry=on,
+            )
         )
-        self._store = Histogram(
-            "toubao_store_seconds",
-            "Time of one store operation.",
-            ("operation",),
-            buckets=STORE_SECONDS,
-            registry=on,
+        self._store = _Family(
+            Histogram(
+                "toubao_store_seconds",
+                "Time of one store operation.",
+                ("operation",),
+                buckets=STORE_SECONDS,
+                registry=on,
+            )
         )
         self.in_flight = Gauge("toubao_in_flight", "Messages being handled now.", registry=on)
         self.outbox_entries = Gauge("toubao_outbox_entries", "Facts saved, not yet published.", registry=on)
@@ -115,24 +155,24 @@ class Metrics:
 
     def message(self, direction: Direction, pattern: str, outcome: str) -> None:
         """Count one message. ``outcome``: a closed set of the bus, e.g. ok, duplicate, retry, dead."""
-        self._counter(self._messages, direction, pattern, outcome).inc()
+        self._messages(direction, pattern, outcome).inc()
 
     def command(self, verb: str, outcome: str) -> None:
         """Count one answered command. ``outcome``: accepted, refused, repeated, unavailable or failed."""
-        self._counter(self._commands, verb, outcome).inc()
+        self._commands(verb, outcome).inc()
 
     def refusal(self, verb: str, code: str) -> None:
         """Count one refusal by its stable code."""
-        self._counter(self._refusals, verb, code).inc()
+        self._refusals(verb, code).inc()
 
     def dead_letter(self, stream: str, consumer: str) -> None:
         """Count one message put aside."""
-        self._counter(self._dead, stream, consumer).inc()
+        self._dead(stream, consumer).inc()
 
     @contextmanager
-    def handling(self, pattern: str) -> Iterator[None]:
+    def handling(self, pattern: str) -> Generator[None]:
         """Time the handling of one message and count it as in flight; the trace id goes along as exemplar."""
-        child = self._histogram(self._handle, pattern)
+        child = self._handle(pattern)
         self.in_flight.inc()
         started = time.perf_counter()
         try:
@@ -145,9 +185,9 @@ class Metrics:
             child.observe(elapsed, exemplar=exemplar)
 
     @contextmanager
-    def store(self, operation: str) -> Iterator[None]:
+    def store(self, operation: str) -> Generator[None]:
         """Time one operation of the store: load, save, find, mark_published, ..."""
-        child = self._histogram(self._store, operation)
+        child = self._store(operation)
         started = time.perf_counter()
         try:
             yield
@@ -158,35 +198,12 @@ class Metrics:
         self, consumer: str, *, pending: int, ack_pending: int, redelivered: int, oldest_age_seconds: float
     ) -> None:
         """Set what the server says of one durable consumer."""
-        self._gauge(self._consumer_pending, consumer).set(pending)
-        self._gauge(self._consumer_ack_pending, consumer).set(ack_pending)
-        self._gauge(self._consumer_redelivered, consumer).set(redelivered)
-        self._gauge(self._consumer_oldest, consumer).set(oldest_age_seconds)
+        self._consumer_pending(consumer).set(pending)
+        self._consumer_ack_pending(consumer).set(ack_pending)
+        self._consumer_redelivered(consumer).set(redelivered)
+        self._consumer_oldest(consumer).set(oldest_age_seconds)
 
     def outbox(self, *, entries: int, oldest_seconds: float) -> None:
         """Set how much is saved and not yet published."""
         self.outbox_entries.set(entries)
         self.outbox_oldest_seconds.set(oldest_seconds)
-
-    def _counter(self, family: Counter, *labels: str) -> Counter:
-        child = self._children.get((family._name, labels)) or self._bind(family, labels)  # pyright: ignore[reportPrivateUsage]
-        assert isinstance(child, Counter)
-        return child
-
-    def _gauge(self, family: Gauge, *labels: str) -> Gauge:
-        child = self._children.get((family._name, labels)) or self._bind(family, labels)  # pyright: ignore[reportPrivateUsage]
-        assert isinstance(child, Gauge)
-        return child
-
-    def _histogram(self, family: Histogram, *labels: str) -> Histogram:
-        child = self._children.get((family._name, labels)) or self._bind(family, labels)  # pyright: ignore[reportPrivateUsage]
-        assert isinstance(child, Histogram)
-        return child
-
-    def _bind(self, family: MetricWrapperBase, labels: tuple[str, ...]) -> MetricWrapperBase:
-        for value in labels:
-            if _AN_ID.search(value):
-                raise ValueError("a label holds an id")
-        child = family.labels(*labels)
-        self._children[(family._name, labels)] = child  # pyright: ignore[reportPrivateUsage]
-        return child

@@ -25,9 +25,9 @@ _WINDOW: Final = 40
 class OpsServer:
     """Answers operators on a port of its own.
 
-    ``ready`` are the checks of ``/readyz`` (bus, store, ...), ``alive`` those of ``/healthz`` beside the lag of the
-    event loop (e.g. "bus gone for over a minute": what only a restart may cure). Each check has ``deadline``
-    seconds. ``/readyz`` is false from :meth:`stopping` on, so that no new work is sent to a process that leaves.
+    ``ready`` are the checks of ``/readyz`` (bus, store, ...), ``alive`` those of ``/healthz`` beside the lag
+    of the event loop (e.g. "bus gone for over a minute": what only a restart may cure). Each check has
+    ``deadline`` seconds. ``/readyz`` is false from :meth:`stopping` on: no work for a process that leaves.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class OpsServer:
                 reason = await check()
         except TimeoutError:
             return f"no answer within {self._deadline:g} s"
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever fails, the check has failed
             # Only the type: the text of an error may quote addresses, queries or values.
             return type(error).__name__
         return None if reason is None else mask(reason)

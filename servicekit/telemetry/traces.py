@@ -6,7 +6,7 @@ same filter as the logs. There is no baggage.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -26,7 +26,7 @@ TRACES_FILE: Final = "TOUBAO_TRACES_FILE"
 """Environment variable: where every process appends its finished spans, one JSON object a line."""
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
-Attribute = str | int | float | bool | None
+Attribute = str | float | None
 
 _KINDS: dict[Kind, SpanKind] = {
     "internal": SpanKind.INTERNAL,
@@ -49,8 +49,8 @@ def configure_traces(
 ) -> TracerProvider:
     """Give this process valid trace ids, and somewhere to send spans if told so.
 
-    Without ``exporter``, spans go to ``file`` or to the file named by ``TOUBAO_TRACES_FILE``; without either they
-    are only propagated. Call ``shutdown()`` on what is returned when the process stops.
+    Without ``exporter``, spans go to ``file`` or to the file named by ``TOUBAO_TRACES_FILE``; without either
+    they are only propagated. Call ``shutdown()`` on what is returned when the process stops.
     """
     provider = TracerProvider(
         # Built directly: detectors would add host and process details nobody asked for.
@@ -82,11 +82,11 @@ def span(
     traceparent: str | None = None,
     links: Iterable[str] = (),
     **attributes: Attribute,
-) -> Iterator[Span]:
+) -> Generator[Span]:
     """A span around a block, current within it.
 
-    A valid ``traceparent`` (from a header, or stored with a fact) becomes the parent, however late; otherwise the
-    current span does. ``links`` are the traceparents of a batch, which has many causes and no one parent.
+    A valid ``traceparent`` (from a header, or stored with a fact) becomes the parent, however late; otherwise
+    the current span does. ``links`` are the traceparents of a batch, which has many causes and no one parent.
     """
     parent = None
     if traceparent is not None:
@@ -161,8 +161,8 @@ def _extract(traceparent: str) -> Context:
     return _W3C.extract({"traceparent": traceparent}, context=Context())
 
 
-def _clean(value: str | int | float | bool) -> str | int | float | bool:
-    if isinstance(value, bool):
+def _clean(value: str | float) -> str | float:
+    if isinstance(value, bool | float):
         return value
     masked = mask(str(value))
     return value if masked == str(value) else masked
