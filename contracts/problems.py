@@ -56,7 +56,9 @@ KINDS: dict[str, Kind] = {
     "premise_pending": Kind(503, "上一步正在保存。", "请稍等几秒再试。", False),
     "write_conflict": Kind(409, "同时有别的操作正在进行。", "请刷新页面后再试。", False),
     "evidence_unavailable": Kind(503, "存证服务暂时不可用,为保护您的权益,这一步先不进行。", "请稍等片刻再试。", False),
-    "timestamp_unavailable": Kind(503, "时间戳服务暂时不可用,为保护您的权益,这一步先不进行。", "请稍等片刻再试。", False),
+    "timestamp_unavailable": Kind(
+        503, "时间戳服务暂时不可用,为保护您的权益,这一步先不进行。", "请稍等片刻再试。", False
+    ),
     "platform_unavailable": Kind(503, "核验平台暂时没有回应。", "请稍等片刻再试,或换另一种核验方式。", False),
     "channel_unavailable": Kind(503, "支付通道暂时没有回应。", "请稍等片刻再试,不会重复扣款。", False),
     # who asks
@@ -85,10 +87,14 @@ KINDS: dict[str, Kind] = {
     "journey_expired": Kind(410, "这笔投保已过期。", "请联系您的业务员重新发起。"),
     "journey_withdrawn": Kind(410, "这笔投保已被撤回。", "请联系您的业务员了解原因。"),
     "journey_issued": Kind(409, "这笔投保已经出单。", "请在保单页面查看和下载保单。"),
-    "device_bound": Kind(409, "您已在另一部手机上签名,不能换设备继续。", "请用签名的那部手机继续,或联系您的业务员重新发起。"),
+    "device_bound": Kind(
+        409, "您已在另一部手机上签名,不能换设备继续。", "请用签名的那部手机继续,或联系您的业务员重新发起。"
+    ),
     "session_not_open": Kind(401, "会话尚未建立或已失效。", "请重新打开短信里的链接。"),
     "session_expired": Kind(401, "会话已超过两小时,为保护您的权益需要重新开始。", "请重新打开短信里的链接。"),
-    "reproof_required": Kind(401, "您离开的时间有点长,需要再次核验身份,已确认的内容都保留着。", "请再次核验身份后继续。"),
+    "reproof_required": Kind(
+        401, "您离开的时间有点长,需要再次核验身份,已确认的内容都保留着。", "请再次核验身份后继续。"
+    ),
     # proposal
     "channel_reference_used": Kind(409, "这个渠道流水号已经提交过。", "请查询原来的投保,或换一个流水号。", False),
     "product_not_offered": Kind(422, "这笔投保里没有这个产品。", "请返回确认页核对。"),
@@ -100,7 +106,9 @@ KINDS: dict[str, Kind] = {
     "already_signed": Kind(409, "您已经签名。", "如需修改,请联系您的业务员重新发起。"),
     # identity
     "recording_not_acknowledged": Kind(409, "请先阅读并确认“操作过程会被记录”的提示。", "请返回第一页确认。"),
-    "consent_missing": Kind(409, "这一步需要您先单独同意相应的授权书。", "请返回授权页逐项确认,也可以选择不刷脸的方式。"),
+    "consent_missing": Kind(
+        409, "这一步需要您先单独同意相应的授权书。", "请返回授权页逐项确认,也可以选择不刷脸的方式。"
+    ),
     "notice_changed": Kind(409, "您看到的文本不是当前版本。", "请刷新页面后重新阅读。"),
     "person_mismatch": Kind(403, "姓名或身份证号与投保人不一致。", "请由投保人本人操作,并核对身份证上的信息。"),
     "underage": Kind(403, "投保人须年满 18 周岁。", "请联系您的业务员。"),

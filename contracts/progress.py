@@ -112,9 +112,7 @@ class Progress(Contract):
             case proposal.ProposalExpired():
                 return self._with(ended="expired")
             case identity.SessionOpened():
-                return self._with(
-                    attempt=fact.attempt, thumbprint=fact.thumbprint, absolute_limit=fact.absolute_limit
-                )
+                return self._with(attempt=fact.attempt, thumbprint=fact.thumbprint, absolute_limit=fact.absolute_limit)
             case identity.SessionVoided():
                 return self._void(fact.attempt)
             case identity.IdentityVerified():
@@ -234,7 +232,8 @@ class Progress(Contract):
 
     def check_confirmed(self) -> None:
         """Every product in the purchase was confirmed by its lock, and the lock is still that of its terms
-        (I17, I18)."""
+        (I17, I18).
+        """
         opened = self.check_alive()
         for terms in self.chosen():
             lock = self.confirmations.locks.get(terms.product)

@@ -5,12 +5,15 @@ arrived and a message acknowledged may come again, so every reader orders by seq
 Written for nats-server 2.9, which silently drops what it does not know; consumers are read back and compared.
 """
 
+# The driver's signatures are partly untyped; what comes from it gets its type here.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +25,15 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
 from nats.micro import add_service
 from nats.micro.request import Request as MicroRequest
 from nats.micro.service import Service as MicroService
@@ -161,7 +172,8 @@ class Bus:
 
     async def listen(self, stream: Stream, durable: str, filter_subject: str, listener: Listener) -> None:
         """Feeds ``listener`` every message of a durable pull consumer until ``close``; at most one a journey at a
-        time is the listener's own business. Dead letters after ``MAX_DELIVER`` tries."""
+        time is the listener's own business. Dead letters after ``MAX_DELIVER`` tries.
+        """
         await self._consumer(stream, durable, filter_subject)
         self._consumers[durable] = (stream.name, durable)
         self._loops.append(
@@ -292,11 +304,11 @@ class Bus:
         return found
 
     @asynccontextmanager
-    async def watch(self, subject: str) -> AsyncIterator[AsyncIterator[StoredFact]]:
+    async def watch(self, subject: str) -> AsyncGenerator[AsyncGenerator[StoredFact]]:
         """Facts as they pass, without durability: for a page that wants to know when to look again."""
         subscription = await self._client.subscribe(subject, pending_msgs_limit=1000)
 
-        async def facts() -> AsyncIterator[StoredFact]:
+        async def facts() -> AsyncGenerator[StoredFact]:
             async for message in subscription.messages:
                 if message.headers:
                     yield _fact(message.headers, message.data)
@@ -400,9 +412,7 @@ class Bus:
         """Answers requests as a NATS micro service (ADR-32), so that ``$SRV.PING/INFO/STATS`` work."""
         self._micro = await add_service(self._client, name=service, version=version, description=f"Toubao {service}")
         for kind, answer in answers.items():
-            await self._micro.add_endpoint(
-                name=kind.verb, subject=kind.subject(), handler=self._answerer(kind, answer)
-            )
+            await self._micro.add_endpoint(name=kind.verb, subject=kind.subject(), handler=self._answerer(kind, answer))
 
     def _answerer(self, kind: type[Request], answer: Answerer) -> Callable[[MicroRequest], Awaitable[None]]:
         async def respond(request: MicroRequest) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
@@ -52,7 +52,7 @@ class Decided:
     """What a decision came to: the facts it made, in order, and what to answer."""
 
     facts: Sequence[Fact] = ()
-    reply: Contract = Done()
+    reply: Contract = field(default_factory=Done)
 
 
 Decision = Callable[[S], Awaitable[Decided]]
@@ -60,7 +60,8 @@ Decision = Callable[[S], Awaitable[Decided]]
 
 class Journeys(Generic[S]):
     """Loads, decides, folds, saves, publishes. All writes of one journey in this process go one after the other;
-    a writer elsewhere is met by the version in the store."""
+    a writer elsewhere is met by the version in the store.
+    """
 
     def __init__(
         self,
@@ -330,7 +331,7 @@ class Journeys(Generic[S]):
             log.error("relay failed", extra={"error": type(error).__name__})
 
     @asynccontextmanager
-    async def _lock(self, journey_id: str) -> AsyncIterator[None]:
+    async def _lock(self, journey_id: str) -> AsyncGenerator[None]:
         lock = self._locks.setdefault(journey_id, asyncio.Lock())
         async with lock:
             yield

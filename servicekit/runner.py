@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -45,7 +45,7 @@ async def ground(
     *,
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
-) -> AsyncIterator[Ground[Any]]:
+) -> AsyncGenerator[Ground[Any]]:
     """Bus, store, blobs, vault and metrics of one process, closed in the opposite order."""
     async with AsyncExitStack() as stack:
         metrics = Metrics(name, Service.version)
@@ -54,7 +54,7 @@ async def ground(
         store = open_store(settings, name)
         stack.push_async_callback(store.close)
         blobs = FileBlobs(settings.blobs_dir)
-        vault = Vault(blobs, settings.vault_keys_dir, settings.master_key_file)
+        vault = Vault(blobs, settings.vault_keys_dir, settings.master_key_file, now=now)
         yield Ground(
             settings=settings,
             bus=bus,
@@ -74,7 +74,7 @@ async def running(
     *,
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
-) -> AsyncIterator[Service[Any, Any]]:
+) -> AsyncGenerator[Service[Any, Any]]:
     """A service, started, with its operators' port; stopped on leaving."""
     async with ground(kind.name, settings, now=now, new_id=new_id) as under:
         service = kind(under)

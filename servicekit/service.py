@@ -18,13 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from pydantic import ValidationError
 
 from contracts import subjects
 from contracts.commands.base import Act, Answer, Beat, Command, Done, Query, Request
-from contracts.commands.identity import JudgeProof, Judgement
+from contracts.commands.identity import Judgement, JudgeProof
 from contracts.facts.base import Fact, Refusal, fact_types
 from contracts.problems import FieldFault, Problem, Refuse
 from contracts.values import ActProof, Contract, canonical_json, sha256_hex
@@ -118,12 +118,12 @@ class Service(Generic[S, SettingsT]):
         self.now = ground.now
         self.new_id = ground.new_id
         refused = fact_types().get(f"toubao.{self.name}.refused.v1")
-        self.journeys: Journeys[S] = Journeys(
+        self.journeys = Journeys[S](
             service=self.name,
             collection=ground.store.collection("journeys", self.fields),
             bus=ground.bus,
             metrics=ground.metrics,
-            state=self.state,  # pyright: ignore[reportArgumentType]
+            state=cast("type[S]", self.state),
             evolve=self.evolve,
             new_id=ground.new_id,
             now=ground.now,
@@ -141,21 +141,22 @@ class Service(Generic[S, SettingsT]):
 
     # -- what a service says of itself ---------------------------------------------------------------------
 
-    def evolve(self, state: S, fact: Fact) -> S:
+    def evolve(self, state: S, fact: Fact) -> S:  # noqa: ARG002
         """Folds one fact, its own or a heard one. Pure; delegates to the service's ``rules``."""
         raise TypeError(f"{self.name} does not say how its state evolves")
 
-    def due(self, state: S) -> datetime | None:
+    def due(self, state: S) -> datetime | None:  # noqa: ARG002
         """When something remains to be done by itself; None when nothing does."""
         return None
 
-    def fields_of(self, state: S) -> dict[str, str | int]:
+    def fields_of(self, state: S) -> dict[str, str | int]:  # noqa: ARG002
         """What the journey can be searched by."""
         return {}
 
     async def work(self, journey_id: str, state: S) -> None:
         """Does the next thing that is due. Idempotent: it may have been done before a crash. May raise; it is
-        tried again after a growing pause."""
+        tried again after a growing pause.
+        """
 
     async def open(self) -> None:
         """Adapters, pools, sessions: before anything is answered."""
@@ -260,13 +261,12 @@ class Service(Generic[S, SettingsT]):
             state = await self.journeys.state(act.journey_id)
             reply: Contract = await handler(admitted, state)
             return Answer[Any](reply=reply, service=self.name, sequence=state.heard.get(self.name, 0))
-        return await self.journeys.decide(
-            act.journey_id, act.command_id, act.verb, digest, partial(handler, admitted)
-        )
+        return await self.journeys.decide(act.journey_id, act.command_id, act.verb, digest, partial(handler, admitted))
 
     async def judge(self, act: Act, arguments: Contract, body_sha256: str) -> Judgement:
         """Asks identity whether the act comes from the journey's own device, and looks for itself at what can be
-        seen without asking: signature, method, address and body. Raises ``Refuse``."""
+        seen without asking: signature, method, address and body. Raises ``Refuse``.
+        """
         judgement, _ = await self.bus.request(
             JudgeProof(
                 journey_id=act.journey_id,
@@ -290,7 +290,7 @@ class Service(Generic[S, SettingsT]):
             raise Refuse(refused.code) from None
         return judgement
 
-    def moving(self, arguments: Contract) -> bool:
+    def moving(self, arguments: Contract) -> bool:  # noqa: ARG002
         """Whether a beat shows a person at work, so that the idle clock starts anew."""
         return True
 
@@ -335,7 +335,11 @@ class Service(Generic[S, SettingsT]):
             log.log(
                 level,
                 "work failed, will be tried again",
-                extra={"journey_id": journey_id, "error": type(error).__name__, "code": getattr(error, "code", None)},
+                extra={
+                    "journey_id": journey_id,
+                    "error": type(error).__name__,
+                    "code": getattr(error, "code", None),
+                },
                 exc_info=level == logging.ERROR,
             )
             self._pause(journey_id)
@@ -354,7 +358,7 @@ class Service(Generic[S, SettingsT]):
         while True:
             try:
                 await self.sweep_once()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it looks again in a moment, whatever it was
                 log.warning("sweep failed", extra={"error": type(error).__name__})
             await asyncio.sleep(self.set.sweep_seconds)
 

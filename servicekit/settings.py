@@ -18,7 +18,8 @@ class UnknownSetting(ValueError):
 
 class Settings(BaseSettings):
     """``TOUBAO_…``. A service subclasses and adds fields that begin with its own name, so that
-    ``identity_platform_url`` is ``TOUBAO_IDENTITY_PLATFORM_URL``."""
+    ``identity_platform_url`` is ``TOUBAO_IDENTITY_PLATFORM_URL``.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 

@@ -64,7 +64,9 @@ class Desk:
     attest: Callable[[evidence_commands.Attest], Awaitable[Attestation]] | None = None
     attempt: int = 1
 
-    async def act(self, kind: type[Act], journey_id: str, body: Contract | dict[str, Any] | None = None, **kw: Any) -> Any:
+    async def act(
+        self, kind: type[Act], journey_id: str, body: Contract | dict[str, Any] | None = None, **kw: Any
+    ) -> Any:
         """An act as it comes from the phone: sealed body, proof over it. Returns the reply, raises ``Refuse``.
 
         ``command_id``, ``after``, ``device``, ``path``, ``method`` may be given.
@@ -87,8 +89,12 @@ class Desk:
         token: str | None = None,
         session: str | None = None,
     ) -> Act:
-        raw = b"{}" if body is None else (
-            body.model_dump_json().encode() if isinstance(body, Contract) else json.dumps(body).encode()
+        raw = (
+            b"{}"
+            if body is None
+            else (
+                body.model_dump_json().encode() if isinstance(body, Contract) else json.dumps(body).encode()
+            )
         )
         url = self.base + (path or f"/v1/journeys/{journey_id}/{kind.verb}")
         jws = (device or self.device).proof(method, url, raw, nonce=nonce, token=token)

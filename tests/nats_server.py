@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nats
+
+from deploy.nats.server import executable
 
 
 def free_port() -> int:
@@ -29,7 +30,7 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        program = shutil.which("nats-server") or "/usr/sbin/nats-server"
+        program = executable()
         self._process = subprocess.Popen(
             [program, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder)],
             stdout=subprocess.DEVNULL,
@@ -73,5 +74,3 @@ def nats_server(folder: Path) -> Iterator[NatsServer]:
         yield server
     finally:
         server.stop()
-
-

@@ -76,7 +76,8 @@ class Act(Command):
 
 class Beat(Act):
     """Of the customer's device, but not an act of will: a heartbeat or a draft. Kept beside the aggregate, makes no
-    fact and is not remembered."""
+    fact and is not remembered.
+    """
 
 
 class Answer(Contract, Generic[ReplyT]):

@@ -12,7 +12,8 @@ from contracts.values import Attestation, Contract, Heads, Sha256
 
 class Attest(Query):
     """Do you hold every fact of this journey up to these heads? Answered with the signed, timestamped head
-    (DESIGN §3)."""
+    (DESIGN §3).
+    """
 
     service = "evidence"
     verb = "attest"

@@ -23,7 +23,8 @@ class DocumentOpened(Fact):
 
 class DocumentConfirmed(Fact):
     """The reading of one document: its end reached, its minimum dwell over, confirmed by an act of its own
-    (I2, I3). Every duration is the server's."""
+    (I2, I3). Every duration is the server's.
+    """
 
     service = "disclosure"
     name = "document_confirmed"

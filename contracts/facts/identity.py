@@ -33,7 +33,8 @@ Method = Literal["face", "bank_card"]
 
 class SessionOpened(Fact):
     """A device took up the journey by the link. ``attempt`` counts devices; a new one voids what the last
-    had not signed (I12)."""
+    had not signed (I12).
+    """
 
     service = "identity"
     name = "session_opened"

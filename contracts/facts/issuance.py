@@ -61,5 +61,3 @@ class JourneyIssued(Fact):
 class Refused(Refusal):
     service = "issuance"
     name = "refused"
-
-
