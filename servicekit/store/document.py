@@ -1,8 +1,8 @@
 """What is stored, how it is asked for, and what may go wrong. No I/O.
 
 Everything that makes two backends agree lives here: times as fixed-width text (MongoDB would cut them to
-milliseconds), nested state as JSON text (no limit on keys, no integer overflow, booleans stay booleans), names
-that need no quoting anywhere.
+milliseconds), nested state as JSON text (no limit on keys, no integer overflow, booleans stay booleans),
+names that need no quoting anywhere.
 """
 
 import json
@@ -52,7 +52,10 @@ class FactsLost(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class StoredFact:
-    """One serialised fact. ``data`` is its JSON text: these very bytes (UTF-8) are published, hashed, exported."""
+    """One serialised fact.
+
+    ``data`` is its JSON text: these very bytes (UTF-8) are published, hashed, exported.
+    """
 
     id: str
     source: str
@@ -121,17 +124,17 @@ class Collection(Protocol):
         ...
 
     async def put_many(self, documents: Iterable[Document]) -> None:
-        """Insert or overwrite without looking at versions: for append-only documents whose id names their content.
+        """Insert or overwrite without looking at versions.
 
-        Doing it again changes nothing. SQLite takes all or none; MongoDB may take some before it fails.
+        For append-only documents whose id names their content. Doing it again changes nothing. SQLite takes
+        all or none; MongoDB may take some before it fails.
         """
         ...
 
     async def mark_published(self, id: str, published: int) -> None:
         """Advance ``published``; never takes it back, never touches ``version``.
 
-        A save that was loaded before may overwrite it with a smaller number: facts are then published again,
-        never lost.
+        Nor does a save that was loaded before: it keeps the larger number.
         """
         ...
 
@@ -149,8 +152,8 @@ class Collection(Protocol):
     ) -> list[Document]:
         """Documents by equality and a range on one field: ``above`` (>), ``below`` (<), ``up_to`` (<=).
 
-        Ordered by ``order``, then id (by id alone when ``order`` is None). A document without a field that the
-        range or the order names is not found. Raises ValueError for a field the collection didn't declare.
+        Ordered by ``order``, then id (by id alone when ``order`` is None). A document without a field that
+        the range or the order names is not found. Raises ValueError for a field that wasn't declared.
         """
         ...
 
@@ -167,8 +170,8 @@ class Store(Protocol):
     def collection(self, name: str, fields: Iterable[str] = ()) -> Collection:
         """The collection ``name`` with an index on each of ``fields``, made when missing.
 
-        ``name``: lower-case letters, digits, ``_``, not a word of SQL (``orders``, not ``order``). ``due`` and
-        ``pending`` are always indexed.
+        ``name``: lower-case letters, digits, ``_``, not a word of SQL (``orders``, not ``order``). ``due``
+        and ``pending`` are always indexed.
         """
         ...
 
@@ -200,7 +203,11 @@ class Record:
 
 
 def record_of(document: Document) -> Record:
-    """Check and flatten. Raises ValueError (UnicodeEncodeError for lone surrogates is one) for what one of the backends could not keep faithfully."""
+    """Check and flatten.
+
+    Raises ValueError (of which UnicodeEncodeError is one) for what one of the backends could not keep
+    faithfully; TypeError for a state that isn't JSON.
+    """
     if not document.id or "\0" in document.id:
         raise ValueError("a document id is text without NUL")
     document.id.encode()
@@ -288,7 +295,10 @@ def check_name(name: str) -> str:
 
 
 def indexed(fields: Iterable[str]) -> tuple[str, ...]:
-    """The fields to index: those asked for and those every sweeper needs. Raises ValueError for a taken name."""
+    """The fields to index: those asked for and those every sweeper needs.
+
+    Raises ValueError for a name that is taken.
+    """
     names = [name for name in dict.fromkeys(fields) if name not in BUILT_IN]
     for name in names:
         if check_name(name) in _RESERVED:
@@ -327,7 +337,8 @@ def query(
     order = None if order == "id" else order
     conditions = [(name, "=", searchable(value)) for name, value in (equal or {}).items()]
     conditions += [(name, op, searchable(value)) for op, (name, value) in ranges]
-    for name in {name for name, _, _ in conditions} | ({order} if order else set()):
+    asked = [name for name, _, _ in conditions] + ([order] if order else [])
+    for name in asked:
         if name not in BUILT_IN and name not in known:
             raise ValueError(f"the collection was not opened with the field {name}")
     if after is not None and (after.value is None) != (order is None):

@@ -7,7 +7,7 @@ top-level fields) are used: they mean the same on every server that speaks the p
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -45,7 +45,7 @@ _OWN = frozenset((*BUILT_IN, "_id", "recorded", "state", "facts", "replies", "re
 
 
 @asynccontextmanager
-async def _answered() -> AsyncIterator[None]:
+async def _answered() -> AsyncGenerator[None]:
     """The driver's trouble as the store's own; its text may quote a document and is left out."""
     try:
         yield
@@ -83,7 +83,7 @@ class MongoStore:
         self._client.close()
 
     @asynccontextmanager
-    async def asked(self) -> AsyncIterator[None]:
+    async def asked(self) -> AsyncGenerator[None]:
         if self._closed:  # a closed client would quietly connect again
             raise StoreUnavailable("the store is closed")
         async with _answered():
@@ -99,7 +99,7 @@ class MongoCollection:
         self._indexing = asyncio.Lock()
 
     @asynccontextmanager
-    async def _ready(self) -> AsyncIterator["AsyncIOMotorCollection[Raw]"]:
+    async def _ready(self) -> AsyncGenerator["AsyncIOMotorCollection[Raw]"]:
         async with self._store.asked():
             if not self._indexed:
                 async with self._indexing:
@@ -122,19 +122,30 @@ class MongoCollection:
                     await raw.insert_one(new)
                 except DuplicateKeyError:
                     raise VersionConflict("the document exists") from None
-            else:
-                was = {
-                    "_id": document.id,
-                    "version": document.version,
-                    "recorded": {"$lte": len(document.facts)},
-                }
-                done = await raw.replace_one(was, new)
-                if done.matched_count == 0:
-                    found = await raw.find_one({"_id": document.id}, {"version": 1})
-                    if found and found["version"] == document.version:
-                        raise FactsLost("the save has fewer facts than the record")
+                return replace(document, version=document.version + 1)
+            while True:
+                done = await raw.replace_one(
+                    {
+                        "_id": document.id,
+                        "version": document.version,
+                        "recorded": {"$lte": new["recorded"]},
+                        "published": {"$lte": new["published"]},
+                    },
+                    new,
+                )
+                if done.matched_count:
+                    break
+                found = await raw.find_one(
+                    {"_id": document.id}, {"version": 1, "recorded": 1, "published": 1}
+                )
+                if found is None or found["version"] != document.version:
                     raise VersionConflict("another save came first")
-        return replace(document, version=document.version + 1)
+                if found["recorded"] > new["recorded"]:
+                    raise FactsLost("the save has fewer facts than the record")
+                # A mark_published came in between: take over how far the bus is, and save again.
+                new["published"] = max(int(found["published"]), new["published"])
+                new["pending"] = new["recorded"] - new["published"]
+        return replace(document, version=document.version + 1, published=new["published"])
 
     async def put_many(self, documents: Iterable[Document]) -> None:
         # The last of one id wins, as if they had come one by one.
@@ -151,7 +162,7 @@ class MongoCollection:
                     raise
                 there = list(new.values())
                 again = [there[int(each["index"])] for each in failed]
-            await raw.bulk_write([ReplaceOne({"_id": each["_id"]}, each) for each in again], ordered=False)
+            await raw.bulk_write([ReplaceOne({"_id": each["_id"]}, each) for each in again], ordered=False)  # pyright: ignore[reportUnknownMemberType]
 
     async def mark_published(self, id: str, published: int) -> None:
         async with self._ready() as raw:

@@ -3,7 +3,10 @@
 One thread writes. While it waits for the disk, further saves queue up; the next commit takes them all, so the
 cost of an fsync is shared by whoever came meanwhile. A save is answered only after its commit. Reads have
 connections of their own and never wait for a writer.
+
+Names of tables and fields stand in the statements only after ``check_name``; values are always bound.
 """
+# ruff: noqa: S608 - see above
 
 import asyncio
 import contextlib
@@ -164,7 +167,7 @@ def unavailable(error: BaseException) -> StoreUnavailable:
 
 
 class SqliteStore:
-    """The file at ``path`` (folders are made). Several processes may use one file; each has its own writer."""
+    """The file at ``path`` (folders are made). Several processes may use it; each has its own writer."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -233,9 +236,9 @@ class SqliteCollection:
         self._table = table
         self._get = f"SELECT {_COLUMNS} FROM {table} WHERE id = ?"
         self._insert = (
-            f"INSERT INTO {table} (id, version, recorded, published, pending, due, fields, state, facts, replies,"
-            " refusals) VALUES (:id, :version, :recorded, :published, :recorded - :published, :due, :fields,"
-            " :state, :facts, :replies, :refusals)"
+            f"INSERT INTO {table} (id, version, recorded, published, pending, due, fields, state, facts,"
+            " replies, refusals) VALUES (:id, :version, :recorded, :published,"
+            " :recorded - :published, :due, :fields, :state, :facts, :replies, :refusals)"
         )
         # ``published`` only ever advances, also past a save that was loaded before a mark_published.
         self._replace = (
@@ -384,9 +387,9 @@ def _row(record: Record, document: Document) -> dict[str, Any]:
 
 
 def _document(row: tuple[Any, ...]) -> Document:
-    id, version, published, due, fields, state, facts, replies, refusals = row
+    name, version, published, due, fields, state, facts, replies, refusals = row
     return Document(
-        id=id,
+        id=name,
         version=version,
         state=json.loads(state),
         facts=tuple(StoredFact(*each) for each in json.loads(facts)),
