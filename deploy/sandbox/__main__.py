@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 
 from deploy.sandbox.process import running
 from deploy.sandbox.settings import SandboxSettings
@@ -21,4 +22,7 @@ async def serve(settings: SandboxSettings) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(SandboxSettings()))
+    try:
+        asyncio.run(serve(SandboxSettings()))
+    except OSError as error:
+        sys.exit(f"sandbox cannot start: {error}")

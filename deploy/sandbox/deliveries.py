@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -40,6 +40,8 @@ class Deliveries:
     schedule: Sequence[float]
     prepare: Callable[[Document], Sequence[Outgoing] | None]
     clock: Callable[[], float] = time.time
+    taken_by: Container[int] = range(200, 300)
+    """Statuses that count as taken."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _sending: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -87,7 +89,7 @@ class Deliveries:
                     message.url, data=message.body, headers=message.headers, allow_redirects=False
                 ) as response:
                     answer = str(response.status)
-                    taken = taken or response.status in (200, 201, 202, 204)
+                    taken = taken or response.status in self.taken_by
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             answer = type(error).__name__
         except Exception:

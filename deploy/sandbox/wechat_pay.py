@@ -240,7 +240,12 @@ class WeChatPay:
         self._prefix = urlsplit(public_url).path
         self.faults = Faults()
         self.notifications = Deliveries(
-            "wechat_notification", records, settings.wechat_notify_schedule, self._notification, clock
+            "wechat_notification",
+            records,
+            settings.wechat_notify_schedule,
+            self._notification,
+            clock,
+            taken_by=(200, 204),
         )
 
     def app(self) -> web.Application:
