@@ -3,6 +3,7 @@
 A new line of business is a new folder, never new code.
 """
 
+from products.layout import CoverLine, DrawnSection, Formats, cover_lines, draw, field_text
 from products.loader import (
     ProductError,
     Release,
@@ -30,18 +31,21 @@ from products.model import (
     Section,
     minimum_dwell,
 )
-from products.proposal_check import FieldError, check_party, check_product, check_proposal
+from products.proposal_check import FieldError, add_months, check_party, check_product, check_proposal, check_subject
 
 __all__ = [
     "Answer",
     "Block",
     "Cover",
+    "CoverLine",
     "Declaration",
     "DisclosureHeader",
     "Document",
     "DocumentKind",
+    "DrawnSection",
     "FieldError",
     "FieldRule",
+    "Formats",
     "Insurer",
     "Layout",
     "Notice",
@@ -52,9 +56,14 @@ __all__ = [
     "ReleaseError",
     "RetentionClass",
     "Section",
+    "add_months",
     "check_party",
     "check_product",
     "check_proposal",
+    "check_subject",
+    "cover_lines",
+    "draw",
+    "field_text",
     "load_release",
     "minimum_dwell",
     "read_notices",

@@ -4,8 +4,8 @@ Allowed: headings of level 1–3, paragraphs, flat numbered lists, **bold**. Any
 code, tables, quotes, nested lists) is refused, so that a page shows exactly what a printed copy shows.
 
 Each paragraph and list item gets an id in order, ``p1``, ``p2``… A list item below a heading that contains
-``责任免除``, and every list item of an exclusions document, is an itemised exclusion (``e1``, ``e2``…) and must
-be conspicuous, i.e. contain bold text (Insurance Law art. 17).
+``责任免除``, and every list item of an exclusions document, is an itemised exclusion (``e1``, ``e2``…) and
+must be conspicuous, i.e. contain bold text (Insurance Law art. 17).
 """
 
 from __future__ import annotations

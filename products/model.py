@@ -176,7 +176,7 @@ class FieldType(StrEnum):
 
 
 class Comparison(Contract):
-    """A number bound to another one of the proposal: ``value <= other + offset`` or ``value == other + offset``."""
+    """A number bound to another one: at most, or equal to, ``other + offset``."""
 
     other: Path
     rule: Literal["at_most", "equal"]
@@ -379,7 +379,7 @@ class Row(Contract):
 
 
 class Section(Contract):
-    """A part of the application form or policy: rows of values, one of the known tables, or a text."""
+    """A part of the form or policy: rows of values, one of the known tables, or a text."""
 
     title: Label
     rows: tuple[Row, ...] = ()

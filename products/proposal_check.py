@@ -23,14 +23,12 @@ from products.model import (
     Product,
     RangeSum,
 )
-from products.party_check import CHINA, FieldError, at, check_party, unfit_character
+from products.party_check import ADULT, CHINA, FieldError, at, check_party, unfit_character
 
 __all__ = ["FieldError", "add_months", "check_party", "check_product", "check_proposal", "check_subject"]
 
 PART_KEYS = ("product", "covers", "premium_fen", "taxes", "period", "fields")
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
-)
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOST_FEN = 10**13
 _LONGEST_TEXT = 200
@@ -85,7 +83,8 @@ def check_proposal(products: Mapping[str, Product], proposal: object, *, now: da
     """Check the parts of a proposal that products speak of: ``products``, ``subject``, ``policyholder`` and
     ``insured``. Other keys belong to the caller and are not looked at.
 
-    ``now`` is an aware time. Pointers start at the proposal's root.
+    ``now`` is an aware time. Pointers start at the proposal's root. An insured is needed only by products
+    that name one, and checked wherever one is given.
     """
     errors = _Errors()
     body = errors.object(proposal, "", "投保信息")
@@ -117,21 +116,14 @@ def check_proposal(products: Mapping[str, Product], proposal: object, *, now: da
     found = list(errors.found.values())
     known = {(error.pointer, error.code) for error in found}
     for product in chosen:
-        people = check_party(
-            body.get("policyholder"), "/policyholder", now=now, rule=product.parties.policyholder
-        )
-        if product.parties.insured.party is not None:
-            people += check_party(
-                body.get("insured"), "/insured", now=now, rule=product.parties.insured.party, who="被保险人"
-            )
+        people = check_party(body.get("policyholder"), "/policyholder", now=now, rule=product.parties.policyholder)
+        insured = product.parties.insured.party
+        if insured is not None or body.get("insured") is not None:
+            people += check_party(body.get("insured"), "/insured", now=now, rule=insured or ADULT, who="被保险人")
         for error in people:
             if (error.pointer, error.code) not in known:
                 known.add((error.pointer, error.code))
                 found.append(error)
-    if all(product.parties.insured.party is None for product in chosen) and body.get("insured") is not None:
-        found.append(
-            FieldError(pointer="/insured", code="unknown_field", message="所选产品不记名，不要填写被保险人。")
-        )
     return found
 
 
@@ -179,9 +171,7 @@ def add_months(start: datetime, months: int) -> datetime:
     return midnight + timedelta(days=1)
 
 
-def _subject(
-    errors: _Errors, products: Sequence[Product], subject: object, now: datetime, pointer: str
-) -> None:
+def _subject(errors: _Errors, products: Sequence[Product], subject: object, now: datetime, pointer: str) -> None:
     values = errors.object(subject, pointer, products[0].subject.title)
     if values is None:
         return
@@ -207,9 +197,7 @@ def _numbers(fields: object, subject: object) -> dict[str, int]:
     }
 
 
-def _part(
-    errors: _Errors, product: Product, part: Json, subject: object, now: datetime, pointer: str
-) -> None:
+def _part(errors: _Errors, product: Product, part: Json, subject: object, now: datetime, pointer: str) -> None:
     errors.known_keys(part, pointer, PART_KEYS)
     if part.get("product") != product.code:
         errors.add(at(pointer, "product"), "wrong_product", "产品代码不符。")
@@ -224,9 +212,7 @@ def _part(
     _period(errors, product.period, part.get("period"), at(pointer, "period"), now)
 
 
-def _covers(
-    errors: _Errors, product: Product, part: Json, numbers: Mapping[str, int], pointer: str
-) -> frozenset[str]:
+def _covers(errors: _Errors, product: Product, part: Json, numbers: Mapping[str, int], pointer: str) -> frozenset[str]:
     place = at(pointer, "covers")
     covers = errors.array(part.get("covers"), place, "险种")
     premium = errors.fen(part.get("premium_fen"), at(pointer, "premium_fen"), "保险费")

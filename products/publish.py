@@ -26,6 +26,7 @@ from products.loader import (
     read_notices,
     read_products,
 )
+from products.model import Notice, Product
 
 PRODUCTS = Path(__file__).parent
 """The products of this house."""
@@ -49,8 +50,8 @@ def publish(folder: Path | Sequence[Path], releases: Path) -> Release:
 
 
 def _read(folders: Sequence[Path]) -> tuple[Manifest, dict[str, bytes]]:
-    products = {}
-    notices = {}
+    products: dict[str, Product] = {}
+    notices: dict[str, Notice] = {}
     files: dict[str, str] = {}
     sources: dict[str, bytes] = {}
     for folder in folders:
