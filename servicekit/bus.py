@@ -324,18 +324,20 @@ class Bus:
 
         Every listener of the subject gets them again and passes over what it already knows.
         """
-        return await self._redrive(subjects.dead_letter(stream, durable))
-
-    async def _redrive(self, subject: str) -> int:
+        subject = subjects.dead_letter(stream, durable)
+        # What comes back while we are at it was driven already: not again in this round.
+        last = (await self._js.stream_info(subjects.DEAD.name)).state.last_seq
         done, at = 0, 1
         while True:
             try:
                 raw = await self._js.get_msg(subjects.DEAD.name, seq=at, subject=subject, next=True)
             except nats.js.errors.NotFoundError:
                 return done
+            sequence = raw.seq or at
+            if sequence > last:
+                return done
             headers = dict(raw.headers or {})
             origin = headers.pop("Toubao-Dead-Subject")
-            sequence = raw.seq or at
             for key in ("Toubao-Dead-Reason", "Toubao-Dead-Consumer"):
                 headers.pop(key, None)
             headers["Nats-Replay-Of"] = headers["ce-id"]

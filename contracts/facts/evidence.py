@@ -20,6 +20,8 @@ class HeadAnchored(Fact):
     count: Annotated[int, Field(ge=1)]
     heads: Heads
     token: Sha256
+    signature: str | None = None
+    """As in the attestation given out with this head (``contracts.values.Attestation``)."""
 
 
 class PackExported(Fact):
