@@ -142,6 +142,7 @@ KINDS: dict[str, Kind] = {
     "advice_changed": Kind(409, "建议内容与您看到的不一致。", "请刷新页面后再确认。"),
     "questions_unanswered": Kind(409, "还有告知问题没有回答。", "请如实回答全部问题。"),
     "question_unknown": Kind(422, "回答与问题不符。", "请按页面上的问题逐一回答。"),
+    "answer_declined": Kind(409, "根据您的回答,我们不能承保这个产品。", "如为可选产品请去掉;否则请联系您的业务员。"),
     "reading_incomplete": Kind(409, "还有文件没有读完并确认。", "请返回阅读页,逐份读完并确认。"),
     # signing
     "forms_not_prepared": Kind(409, "投保单还没有生成。", "请返回投保单页面。"),

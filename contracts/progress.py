@@ -29,8 +29,9 @@ class Confirmations(Contract):
     """Terms confirmed, product by product."""
     read: tuple[DocumentRef, ...] = ()
     points: tuple[Point, ...] = ()
-    needs_answered: bool = False
-    advice_open: bool = False
+    needs_answered: tuple[Slug, ...] = ()
+    advice_open: dict[Slug, tuple[Slug, ...]] = {}
+    """Product → questions whose answers speak against buying it, not yet gone against (I30)."""
     questions_answered: tuple[Slug, ...] = ()
     forms: dict[Slug, signing.FormPrepared] = {}
     reviewed: tuple[Slug, ...] = ()
@@ -58,9 +59,14 @@ class Confirmations(Contract):
             case disclosure.PointAcknowledged():
                 return self._with(points=_added(self.points, (fact.product, fact.point)))
             case disclosure.NeedsAnswered():
-                return self._with(needs_answered=True, advice_open=bool(fact.advice))
+                others = {p: advice for p, advice in self.advice_open.items() if p != fact.product}
+                return self._with(
+                    needs_answered=_added(self.needs_answered, fact.product),
+                    advice_open={**others, fact.product: fact.advice} if fact.advice else others,
+                )
             case disclosure.ContinuedOfOwnWill():
-                return self._with(advice_open=False)
+                others = {p: advice for p, advice in self.advice_open.items() if p != fact.product}
+                return self._with(advice_open=others)
             case disclosure.QuestionsAnswered():
                 return self._with(questions_answered=_added(self.questions_answered, fact.product))
             case signing.FormPrepared():
@@ -202,6 +208,14 @@ class Progress(Contract):
         wanted = tuple((product.product, point) for product in self.chosen() for point in product.points)
         return tuple(point for point in wanted if point not in self.confirmations.points)
 
+    def needs_open(self) -> tuple[Slug, ...]:
+        return tuple(p.product for p in self.chosen() if p.product not in self.confirmations.needs_answered)
+
+    def advice_open(self) -> dict[Slug, tuple[Slug, ...]]:
+        """Advice to stop, of products in the purchase, that the customer has not gone against (I30)."""
+        chosen = {p.product for p in self.chosen()}
+        return {p: advice for p, advice in self.confirmations.advice_open.items() if p in chosen}
+
     def questions_open(self) -> tuple[Slug, ...]:
         return tuple(
             p.product for p in self.chosen() if p.questions and p.product not in self.confirmations.questions_answered
@@ -211,12 +225,17 @@ class Progress(Contract):
 
     def check_alive(self) -> proposal.JourneyOpened:
         """Raises ``Refuse`` unless the journey was opened and neither withdrawn, expired nor issued."""
-        if self.opened is None:
-            raise Refuse("journey_unknown")
+        opened = self.check_opened()
         if self.ended is not None:
             raise Refuse(f"journey_{self.ended}")
         if self.issued:
             raise Refuse("journey_issued")
+        return opened
+
+    def check_opened(self) -> proposal.JourneyOpened:
+        """Raises ``Refuse`` for a journey nobody heard of."""
+        if self.opened is None:
+            raise Refuse("journey_unknown")
         return self.opened
 
     def check_identity(self, attempt: int, now: datetime) -> None:
@@ -245,10 +264,10 @@ class Progress(Contract):
 
     def check_disclosed(self) -> None:
         """Everything that must be read, answered and acknowledged was (I1, I30)."""
-        if not self.confirmations.needs_answered:
-            raise Refuse("needs_unanswered")
-        if self.confirmations.advice_open:
-            raise Refuse("advice_open")
+        if needs := self.needs_open():
+            raise Refuse("needs_unanswered", products=list(needs))
+        if advice := self.advice_open():
+            raise Refuse("advice_open", products=list(advice))
         if questions := self.questions_open():
             raise Refuse("questions_unanswered", products=list(questions))
         if documents := self.documents_open():

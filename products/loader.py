@@ -102,6 +102,21 @@ class Release:
             raise ReleaseError(f"release {self.hash} has no file {sha256}") from None
 
 
+class Releases:
+    """The published releases of a folder, each read once and kept (they never change)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, Release] = {}
+
+    def get(self, release_hash: str) -> Release:
+        """Raises `ReleaseError` when it is missing or not what its hash says."""
+        release = self._read.get(release_hash)
+        if release is None:
+            release = self._read[release_hash] = load_release(release_hash, self._folder)
+        return release
+
+
 def read_products(folder: Path) -> dict[str, Product]:
     """Every product in ``folder`` (one sub-folder with a ``product.yaml`` each), by code.
 

@@ -66,17 +66,23 @@ class ConfirmDocument(Act):
     arguments = DocumentRef
 
 
-class NeedsAnswers(Contract):
-    answers: Annotated[dict[Slug, Slug], Field(min_length=1, max_length=50)]
+class QuestionAnswers(Contract):
+    """Answers to the questions about one product: question → answer, by their codes."""
+
+    product: Slug
+    answers: Annotated[dict[Slug, Slug], Field(max_length=50)]
 
 
 class AnswerNeeds(Act):
     service = "disclosure"
     verb = "answer_needs"
-    arguments = NeedsAnswers
+    arguments = QuestionAnswers
 
 
 class Advice(Contract):
+    """The questions whose answers speak against buying the product."""
+
+    product: Slug
     advice: tuple[Slug, ...]
 
 
@@ -89,11 +95,6 @@ class ContinueOfOwnWill(Act):
     service = "disclosure"
     verb = "continue_of_own_will"
     arguments = Advice
-
-
-class QuestionAnswers(Contract):
-    product: Slug
-    answers: Annotated[dict[Slug, Slug], Field(max_length=50)]
 
 
 class AnswerQuestions(Act):
@@ -136,14 +137,15 @@ class DocumentProgress(Contract):
 
 class DisclosureView(Contract):
     documents: tuple[DocumentProgress, ...]
-    needs_answered: bool
-    advice: tuple[Slug, ...]
-    advice_open: bool
+    needs_open: tuple[Slug, ...]
+    """Products whose needs questions wait for answers."""
+    advice_open: tuple[Advice, ...]
+    """Advice to stop that the customer has not yet gone against."""
     questions_open: tuple[Slug, ...]
     """Products whose questions wait for answers."""
-    points: tuple[tuple[Slug, Slug], ...]
-    """(product, point) of every deadly point."""
-    points_open: tuple[tuple[Slug, Slug], ...]
+    points: tuple[PointShown, ...]
+    """Every deadly point of the purchase, with the hash of its words."""
+    points_open: tuple[PointShown, ...]
     complete: bool
 
 

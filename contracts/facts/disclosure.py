@@ -61,11 +61,14 @@ class PointAcknowledged(Fact):
 
 
 class NeedsAnswered(Fact):
-    """The needs questions were answered; ``advice`` names what speaks against buying (I30)."""
+    """The needs questions about one product were answered; ``advice`` names the questions whose answers speak
+    against buying it (I30).
+    """
 
     service = "disclosure"
     name = "needs_answered"
 
+    product: Slug
     answers: Committed
     advice: tuple[Slug, ...]
     signatory: Signatory = Signatory()
@@ -78,6 +81,7 @@ class ContinuedOfOwnWill(Fact):
     service = "disclosure"
     name = "continued_of_own_will"
 
+    product: Slug
     advice: tuple[Slug, ...]
     signatory: Signatory = Signatory()
     proof: ActProof

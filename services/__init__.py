@@ -1,0 +1,1 @@
+"""The services: independent processes that each own one step of the journey."""

@@ -1,0 +1,4 @@
+from servicekit.runner import run
+from services.disclosure.service import Disclosure
+
+run(Disclosure)
