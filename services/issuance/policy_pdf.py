@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from contracts import Contract
 from contracts.values import Fen, Instant, canonical_json
-from servicekit.documents.paper import paper_time
+from servicekit.documents.paper import paper_date
 from servicekit.documents.render import Attached, Job
 from servicekit.documents.seal import Appearance, Certify, Sealer
 from servicekit.documents.sheet import Amount, Cover, Row, Section, Text, check_totals
@@ -67,7 +67,7 @@ def policy_job(policy: PolicyDocument) -> Job:
         template="policy.html",
         data={
             **policy.model_dump(mode="json", exclude={"created", "record"}),
-            "created_text": paper_time(policy.created),
+            "created_date": paper_date(policy.created),
         },
         identifier=policy.policy_number,
         created=policy.created,

@@ -80,7 +80,7 @@ def round_seal(name: str, caption: str, sources: tuple[Path, ...]) -> Appearance
     out = [f"{_RED} RG {_RED} rg", "2.3 w", *_circle(middle, middle - 1.5), "s"]
     _arc(lettering, name, middle, out)
     out += [*_star(middle, middle + DIAMETER * 0.015, DIAMETER * 0.145), "f"]
-    size = min(DIAMETER * 0.088, DIAMETER * 0.58 / max(len(caption), 1))
+    size = min(DIAMETER * 0.088, DIAMETER * 0.52 / max(len(caption), 1))
     for i, character in enumerate(caption):
         x = middle + (i - (len(caption) - 1) / 2) * size * 1.04
         lettering.draw(character, Transform().translate(x, middle - DIAMETER * 0.262).scale(size * 0.94, size), out)
@@ -90,7 +90,7 @@ def round_seal(name: str, caption: str, sources: tuple[Path, ...]) -> Appearance
 def _arc(lettering: _Lettering, name: str, middle: float, out: list[str]) -> None:
     """Along the upper arc, from lower left to lower right, feet towards the middle; long names get narrow letters."""
     count = len(name)
-    sweep = math.radians(min(250.0, 25.0 * count))
+    sweep = math.radians(min(25.0 * count, 216.0 + 1.2 * max(count - 12, 0)))
     step = sweep / max(count - 1, 1)
     radius = middle * 0.755
     tall = DIAMETER * 0.125

@@ -18,7 +18,7 @@ from servicekit.documents.seal import Appearance
 
 VERSION = 1
 
-_INK = 0.058
+_INK = 0.05
 """Width of a normal stroke, in box heights."""
 _THIN, _THICK = 0.55, 1.35
 """How far pressure or speed may take the width from normal."""
