@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -111,15 +111,11 @@ def _certificates(now: datetime) -> dict[str, dict[str, Any]]:
         "evidence": spec("interm", 3, signer_usage, *of_interm),
         "tsa-root": spec("tsa-root", 20, ca, ca_usage),
         "tsa-ocsp": spec("tsa-root", 10, _usage("digital_signature"), ocsp_only, no_check),
-        "tsa": spec(
-            "tsa-root", 12, _usage("digital_signature", "non_repudiation"), timestamps_only, *of_tsa_root
-        ),
+        "tsa": spec("tsa-root", 12, _usage("digital_signature", "non_repudiation"), timestamps_only, *of_tsa_root),
     }
 
 
-def _configuration(
-    public_url: str, certificates: dict[str, dict[str, Any]], issued: Collection[str]
-) -> dict[str, Any]:
+def _configuration(public_url: str, certificates: dict[str, dict[str, Any]], issued: Collection[str]) -> dict[str, Any]:
     """certomancer's configuration; labels in `issued` are served from their files."""
     certificates = {
         label: spec | ({"certificate-file": f"certs/{label}.cert.pem"} if label in issued else {})
@@ -228,12 +224,25 @@ def make_authority(root: Path, public_url: str, now: datetime) -> None:
     write_public(configuration_file(root), yaml.safe_dump(final, allow_unicode=True).encode())
 
 
+@web.middleware
+async def _malformed_is_refused(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ValueError as error:
+        # asn1crypto's answer to bytes that are no such request.
+        raise web.HTTPBadRequest(text="malformed request") from error
+
+
 def build_app(root: Path) -> web.Application:
     """TSA, OCSP, CRL and certificate repository. Without certomancer's pages, which hand out private
     keys, and without its header that sets the clock, which would let anyone backdate a timestamp.
     """
     config = CertomancerConfig.from_file(str(configuration_file(root)))
-    return build_animator_app(config.pki_archs, with_web_ui=False, allow_time_override=False)
+    app = build_animator_app(config.pki_archs, with_web_ui=False, allow_time_override=False)
+    app.middlewares.append(_malformed_is_refused)
+    return app
 
 
 def main() -> None:

@@ -124,9 +124,7 @@ def _rsa_pair(key_path: Path, certificate_path: Path, common_name: str, now: dat
 def make_credentials(root: Path, settings: SandboxSettings, now: datetime) -> Credentials:
     """Makes what is missing under `root`; an existing key is never replaced."""
     credentials = Credentials(root)
-    merchant = _rsa_pair(
-        credentials.merchant_key, credentials.merchant_certificate, f"merchant {settings.mchid}", now
-    )
+    merchant = _rsa_pair(credentials.merchant_key, credentials.merchant_certificate, f"merchant {settings.mchid}", now)
     _rsa_pair(credentials.platform_key, credentials.platform_certificate, "payment channel stand-in", now)
     if not credentials.api_v3_key.exists():
         write_secret(credentials.api_v3_key, secrets.token_hex(16).encode())

@@ -162,13 +162,9 @@ class InsurerApp:
         except ValidationError:
             asked = None
         if asked is None or not _TOKEN.fullmatch(asked.token):
-            return web.json_response(
-                {"code": "malformed", "message": "token and step are needed"}, status=400
-            )
+            return web.json_response({"code": "malformed", "message": "token and step are needed"}, status=400)
         if not self._take(asked.token, asked.step):
-            return web.json_response(
-                {"code": "too_early", "message": f"{asked.step} comes later"}, status=409
-            )
+            return web.json_response({"code": "too_early", "message": f"{asked.step} comes later"}, status=409)
         return web.json_response({"token": asked.token, "step": asked.step})
 
     async def _steps_json(self, request: web.Request) -> web.Response:

@@ -64,9 +64,7 @@ def _with_switches(party_app: web.Application, prefix: str, records: Records) ->
         if current.delay_seconds:
             await asyncio.sleep(current.delay_seconds)
         if current.status is not None:
-            return web.json_response(
-                {"code": "SYSTEM_ERROR", "message": "系统异常，请稍后重试"}, status=current.status
-            )
+            return web.json_response({"code": "SYSTEM_ERROR", "message": "系统异常，请稍后重试"}, status=current.status)
         return await handler(request)
 
     async def show(_request: web.Request) -> web.Response:
@@ -115,18 +113,14 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def running(
-    settings: SandboxSettings, clock: Callable[[], float] = time.time
-) -> AsyncIterator[Running]:
+async def running(settings: SandboxSettings, clock: Callable[[], float] = time.time) -> AsyncIterator[Running]:
     """Serves until the block ends. Makes keys and certificates that are missing; raises OSError when a
     port is taken. The addresses are also written to `endpoints.json` in the data directory.
     """
     root = settings.data_dir
     async with contextlib.AsyncExitStack() as stack:
         if settings.port is None:
-            sockets = {
-                party: stack.enter_context(_bound(settings.host, settings.port_of(party))) for party in Party
-            }
+            sockets = {party: stack.enter_context(_bound(settings.host, settings.port_of(party))) for party in Party}
         else:
             shared = stack.enter_context(_bound(settings.host, settings.port))
             sockets = dict.fromkeys(Party, shared)
@@ -139,9 +133,7 @@ async def running(
         stack.callback(records.close)
 
         wechat = WeChatPay(settings, records, ChannelKeys.load(credentials), urls[Party.WECHAT], clock)
-        insurer_app = InsurerApp(
-            settings, records, credentials.app_webhook_secret.read_text(), urls[Party.APP], clock
-        )
+        insurer_app = InsurerApp(settings, records, credentials.app_webhook_secret.read_text(), urls[Party.APP], clock)
         face_key, sms_key = credentials.face_key.read_bytes(), credentials.sms_key.read_bytes()
         apps = {
             Party.WECHAT: wechat.app(),
@@ -161,10 +153,12 @@ async def running(
             served = [(front, sockets[Party.WECHAT])]
         else:
             served = [(app, sockets[party]) for party, app in apps.items()]
+        runners: list[web.AppRunner] = []
+        stack.push_async_callback(_cleaned_up, runners)
         for app, listening in served:
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
             await runner.setup()
-            stack.push_async_callback(runner.cleanup)
+            runners.append(runner)
             await web.SockSite(runner, listening).start()
 
         for owed in (wechat.notifications, insurer_app.reports):
@@ -172,6 +166,11 @@ async def running(
             stack.push_async_callback(_cancelled, task)
         write_public(root / "endpoints.json", json.dumps(urls, indent=2).encode() + b"\n")
         yield Running(urls)
+
+
+async def _cleaned_up(runners: list[web.AppRunner]) -> None:
+    # At once: each waits in vain for the requests that hang at it.
+    await asyncio.gather(*(runner.cleanup() for runner in runners))
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

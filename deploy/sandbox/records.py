@@ -46,9 +46,7 @@ class Records:
         )
 
     def get(self, kind: str, id: str) -> Document | None:
-        row = self._db.execute(
-            "SELECT document FROM records WHERE kind = ? AND id = ?", (kind, id)
-        ).fetchone()
+        row = self._db.execute("SELECT document FROM records WHERE kind = ? AND id = ?", (kind, id)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def find(self, kind: str, tag: str | None = None, newest: int | None = None) -> list[Document]:

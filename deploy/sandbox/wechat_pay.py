@@ -176,9 +176,7 @@ class ChannelKeys:
 
     def signature_headers(self, body: bytes, timestamp: int) -> dict[str, str]:
         nonce = secrets.token_hex(16)
-        signed = self.platform_key.sign(
-            f"{timestamp}\n{nonce}\n".encode() + body + b"\n", PKCS1v15(), SHA256()
-        )
+        signed = self.platform_key.sign(f"{timestamp}\n{nonce}\n".encode() + body + b"\n", PKCS1v15(), SHA256())
         return {
             "Wechatpay-Timestamp": str(timestamp),
             "Wechatpay-Nonce": nonce,
@@ -305,10 +303,7 @@ class WeChatPay:
 
         scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
         given = dict(_PARAMETER.findall(rest))
-        if (
-            scheme != SCHEME
-            or not {"mchid", "nonce_str", "signature", "timestamp", "serial_no"} <= given.keys()
-        ):
+        if scheme != SCHEME or not {"mchid", "nonce_str", "signature", "timestamp", "serial_no"} <= given.keys():
             raise refused("Http头Authorization值格式错误，请参考《微信支付商户REST API签名规则》")
         if given["mchid"] != self._settings.mchid or given["serial_no"].upper() != self._keys.merchant_serial:
             raise refused("商户证书序列号有误")
@@ -652,9 +647,7 @@ class WeChatPay:
         if result == "cancelled":
             css = f"{self._prefix}/sandbox.css"
             return page("message", title="已取消", message="没有扣款。", css=css, back=None)
-        return self._page(
-            self._by_prepay(order["prepay_id"]) or order, request.query, other=False, refused=False
-        )
+        return self._page(self._by_prepay(order["prepay_id"]) or order, request.query, other=False, refused=False)
 
     async def _pay_json(self, request: web.Request) -> web.Response:
         order = self._by_prepay(request.match_info["prepay_id"])
@@ -702,10 +695,7 @@ class WeChatPay:
             amount = answer["amount"]
             resource = {
                 "mchid": self._settings.mchid,
-                **{
-                    key: answer[key]
-                    for key in ("out_trade_no", "transaction_id", "out_refund_no", "refund_id")
-                },
+                **{key: answer[key] for key in ("out_trade_no", "transaction_id", "out_refund_no", "refund_id")},
                 "refund_status": answer["status"],
                 "success_time": answer.get("success_time", china_time(self._clock())),
                 "user_received_account": answer["user_received_account"],

@@ -105,6 +105,16 @@ async def test_status_by_ocsp_and_crl(
     assert "verify OK" in said
 
 
+@pytest.mark.parametrize("service", ["tsa/tsa", "ocsp/interm"])
+@pytest.mark.parametrize("body", [b"", b"garbage", b"\x30\x03\x02\x01\x01", b"\x30\x82\xff\xff"])
+async def test_malformed_requests_are_refused(
+    sandbox: Running, http: aiohttp.ClientSession, service: str, body: bytes
+) -> None:
+    url = f"{sandbox.urls[Party.AUTHORITY]}/{authority.ARCHITECTURE}/{service}"
+    async with http.post(url, data=body) as answer:
+        assert answer.status == 400
+
+
 async def test_private_keys_are_not_for_download(sandbox: Running, http: aiohttp.ClientSession) -> None:
     base = sandbox.urls[Party.AUTHORITY]
     async with http.post(f"{base}/_certomancer/pfx-download/sandbox", data={"cert": "root"}) as answer:

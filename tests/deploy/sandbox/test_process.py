@@ -107,6 +107,28 @@ async def test_one_process_starts_and_stops_within_two_seconds_each(
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
+async def test_requests_that_hang_at_every_party_do_not_hold_up_the_stop(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    async with start() as sandbox:
+        hanging: list[asyncio.Task[None]] = []
+
+        async def ask(party: Party) -> None:
+            async with http.get(sandbox.urls[party] + "/sandbox.css"):
+                pass
+
+        for party in Party:
+            async with http.post(f"{sandbox.urls[party]}/sandbox/outage", json={"delay_seconds": 60}):
+                hanging.append(asyncio.create_task(ask(party)))
+        for party in Party:
+            # A round trip after the hanging request was sent: it has arrived by now.
+            async with http.get(f"{sandbox.urls[party]}/healthz"):
+                pass
+        told = time.monotonic()
+    assert time.monotonic() - told < 2
+    assert all(isinstance(end, aiohttp.ClientError) for end in await asyncio.gather(*hanging, return_exceptions=True))
+
+
 async def test_what_was_acknowledged_survives_kill_9(data_dir: Path, http: aiohttp.ClientSession, clock: Clock) -> None:
     environment = os.environ | {"TOUBAO_SANDBOX_DATA_DIR": str(data_dir), "TOUBAO_SANDBOX_PORT": "0"}
     key = Credentials(data_dir).sms_key.read_bytes()
