@@ -6,17 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.commands.base import Act, Command, Query
+from contracts.commands.base import Act, Command, CommandId, Query, Request
 from contracts.facts.proposal import Party, ProductTerms
 from contracts.values import Committed, Contract, Fen, Instant, JourneyId, Sha256, Slug, Token
 
 
-class SubmitProposal(Command):
-    """A channel's proposal. ``body`` holds the JSON as sent, sealed under the new journey's key."""
+class SubmitProposal(Request):
+    """A channel's proposal. ``body`` holds the JSON as sent, sealed under the key of a new journey.
+
+    A repeat with the same ``command_id`` of the same channel is answered with the first one's journey.
+    """
 
     service = "proposal"
     verb = "submit"
 
+    command_id: CommandId
+    journey_id: JourneyId
     channel_id: Token
     intermediary: str | None = None
     body: Committed
@@ -125,7 +130,7 @@ class ProposalView(Contract):
     intermediary: str | None
     state: Literal["open", "confirmed", "signed", "ordered", "paid", "issued", "withdrawn", "expired"]
     policyholder: Party
-    insured: Party
+    insured: Party | None
     subject: dict[Slug, Committed]
     products: tuple[ProductTerms, ...]
     chosen: tuple[Slug, ...]

@@ -76,10 +76,13 @@ class JourneyOpened(Fact):
     channel_id: Token
     channel_reference: Token | None = None
     intermediary: str | None = None
+    salesperson: Committed | None = None
+    """JSON object with the salesperson's name and licence number."""
     salesperson_phone_index: Sha256 | None = None
     proposal_no: str
     policyholder: Party
-    insured: Party
+    insured: Party | None
+    """None where no product names one (seat-bound cover)."""
     subject: dict[Slug, Committed]
     products: Annotated[tuple[ProductTerms, ...], Field(min_length=1)]
     link_hash: Sha256
@@ -150,7 +153,7 @@ class Refused(Refusal):
     name = "refused"
 
 
-def terms_lock(opened_policyholder: Party, insured: Party, subject: dict[str, Committed], terms: ProductTerms) -> str:
+def terms_lock(policyholder: Party, insured: Party | None, subject: dict[str, Committed], terms: ProductTerms) -> str:
     """The hash over everything the customer confirms of one product (I17, I18).
 
     Personal values enter by their commitments, so the lock says nothing about them and yet changes with
@@ -166,8 +169,8 @@ def terms_lock(opened_policyholder: Party, insured: Party, subject: dict[str, Co
     return sha256_hex(
         canonical_json(
             {
-                "policyholder": party(opened_policyholder),
-                "insured": party(insured),
+                "policyholder": party(policyholder),
+                "insured": None if insured is None else party(insured),
                 "subject": {key: value.commitment for key, value in subject.items()},
                 "product": terms.product,
                 "product_version": terms.product_version,

@@ -1,0 +1,4 @@
+from servicekit.runner import run
+from services.proposal.service import Proposal
+
+run(Proposal)
