@@ -24,7 +24,6 @@ from opentelemetry import trace
 from pydantic import BaseModel
 from pythonjsonlogger.core import RESERVED_ATTRS, LogData
 from pythonjsonlogger.json import JsonFormatter
-from typing_extensions import override
 from ulid import ULID
 
 MAX_TEXT: Final = 32_768
@@ -78,7 +77,6 @@ class Formatter(JsonFormatter):
         super().__init__(json_ensure_ascii=False)  # pyright: ignore[reportUnknownMemberType]
         self._service = service
 
-    @override
     def format(self, record: logging.LogRecord) -> str:
         context = trace.get_current_span().get_span_context()
         line: LogData = {
@@ -105,14 +103,11 @@ class Formatter(JsonFormatter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    @override
     def handleError(self, record: logging.LogRecord) -> None:
         # The inherited one prints the record's raw arguments.
         if logging.raiseExceptions and sys.stderr is not None:
             failure = sys.exc_info()[0]
-            sys.stderr.write(
-                f"a log line of {record.name} was lost: {failure.__name__ if failure else '?'}\n"
-            )
+            sys.stderr.write(f"a log line of {record.name} was lost: {failure.__name__ if failure else '?'}\n")
 
 
 def render_exception(error: BaseException) -> str:
@@ -235,9 +230,7 @@ def _masked(value: object, key: str, depth: int = 0) -> object:
         entries = list(cast("Mapping[object, object]", value).items())[:_MAX_ITEMS]
         return {mask(_text(name)): _masked(inner, _text(name), depth + 1) for name, inner in entries}
     if isinstance(value, list | tuple | set | frozenset):
-        return [
-            _masked(inner, key, depth + 1) for inner in list(cast("Iterable[object]", value))[:_MAX_ITEMS]
-        ]
+        return [_masked(inner, key, depth + 1) for inner in list(cast("Iterable[object]", value))[:_MAX_ITEMS]]
     return mask(_text(value))
 
 
@@ -335,10 +328,12 @@ _LABELLED: Final = tuple(
         ),
         (
             (
-                rf"(?P<label>(?:姓名|{_PEOPLE}(?:名称)?)(?:为|是|\s)[ ]?)(?P<value>[{_HAN}][{_HAN}·•・]{{1,19}})"
+                rf"(?P<label>(?:姓名|{_PEOPLE}(?:名称)?)(?:为|是|\s)[ ]?)"
+                rf"(?P<value>[{_HAN}][{_HAN}·•・]{{1,19}})"
             ),
             "[name]",
         ),
+        (rf"(?P<label>(?<![0-9A-Za-z]){_WHOSE}{_IS}\\*[\"']?)(?P<value>[{_HAN}][{_HAN}·•・]{{1,19}})", "[name]"),
         (rf"(?P<label>姓名)(?P<value>[{_HAN}][{_HAN}·•・]{{1,3}})", "[name]"),
         (rf"(?P<label>{_PEOPLE})(?P<value>[{_SURNAMES}][{_HAN}]{{1,2}})", "[name]"),
         (
@@ -388,9 +383,8 @@ _VIN_VALUES: Final = dict(
 _BETWEEN: Final = r"[ \t\u00a0\u3000.·_()\-\u2010-\u2015\u2212]{0,3}"
 _RUN: Final = re.compile(rf"[0-9](?:{_BETWEEN}[0-9])*(?:{_BETWEEN}[Xx](?![0-9A-Za-z]))?")
 _PART: Final = re.compile(r"[0-9]+|[Xx]")
-_LEAD: Final = re.compile(
-    r"(?:tel|phone|mobile|mob|sms|card|acct|account|bank|id|no|num|number)$", re.IGNORECASE
-)
+_HEX_LETTERS: Final = "ABCDEFabcdef"
+_LEAD: Final = re.compile(r"(?:tel|phone|mobile|mob|sms|card|acct|account|bank|id|no|num|number)$", re.IGNORECASE)
 
 _ID_18: Final = re.compile(
     r"(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3]|9[1-9])[0-9]{4}"
@@ -455,9 +449,7 @@ def _plain(text: str) -> str:
     if "\\u" in text:
         text = re.sub(
             r"\\u([0-9A-Fa-f]{4})",
-            lambda found: (
-                found[0] if 0xD800 <= (code := int(found[1], 16)) < 0xE000 or code < 0x20 else chr(code)
-            ),
+            lambda found: found[0] if 0xD800 <= (code := int(found[1], 16)) < 0xE000 or code < 0x20 else chr(code),
             text,
         )
     return text.translate(_PLAIN)
@@ -488,8 +480,13 @@ def _numbers(found: re.Match[str]) -> str:
     parts = list(_PART.finditer(run))
     before = text[max(0, start - 12) : start]
     after = text[found.end() : found.end() + 1]
-    glued_before = before[-1:].isascii() and before[-1:].isalpha() and _LEAD.search(before) is None
-    glued_after = after.isascii() and after in "ABCDEFabcdef" and after != ""
+    # Digits that go on from letters are part of some code of letters and digits, unless the letters say what
+    # they are. For a phone only letters of a hexadecimal number speak against it: u13812345678 is a user.
+    letter_before = before[-1:] if before[-1:].isascii() and before[-1:].isalpha() else ""
+    labelled = letter_before != "" and _LEAD.search(before) is not None
+    in_code = letter_before != "" and not labelled
+    in_hex = in_code and letter_before in _HEX_LETTERS
+    before_hex = after != "" and after in _HEX_LETTERS
     out: list[str] = []
     done = 0
     first = 0
@@ -503,8 +500,11 @@ def _numbers(found: re.Match[str]) -> str:
             shape = (*shape, len(parts[last][0]))
             if len(digits) > 19:
                 break
-            glued = (first == 0 and glued_before) or (last == len(parts) - 1 and glued_after)
-            kind = _kind(digits, shape, loose=not glued and not (fraction and len(shape) == 1))
+            decimals = fraction and len(shape) == 1
+            at_end = last == len(parts) - 1 and before_hex
+            phone = not (decimals or at_end or (first == 0 and in_hex))
+            other = not (decimals or at_end or (first == 0 and in_code))
+            kind = _kind(digits, shape, phone=phone, other=other)
             if kind is not None:
                 hit = last, kind
         if hit is None:
@@ -516,22 +516,22 @@ def _numbers(found: re.Match[str]) -> str:
     return "".join(out) + run[done:]
 
 
-def _kind(digits: str, shape: tuple[int, ...], *, loose: bool) -> str | None:
-    """What these digits, grouped so, are. ``loose`` allows forms without a date inside to speak for them."""
+def _kind(digits: str, shape: tuple[int, ...], *, phone: bool, other: bool) -> str | None:
+    """What these digits, grouped so, are. An 18-digit identity number is known anywhere by the date in it."""
     if _ID_18.fullmatch(digits):
         return "[id]"
-    if not loose or not digits.isdigit():
+    if not digits.isdigit():
         return None
     one_by_one = len(shape) == len(digits)
-    if _ID_15.fullmatch(digits) and (shape in _SHAPES_ID_15 or one_by_one):
+    if other and _ID_15.fullmatch(digits) and (shape in _SHAPES_ID_15 or one_by_one):
         return "[id]"
     for country in ("", "86", "0086"):
         local = (shape[0] - len(country), *shape[1:])
         grouped = one_by_one or local in _SHAPES_PHONE or (local[0] == 0 and local[1:] in _SHAPES_PHONE)
-        if grouped and digits.startswith(country) and _PHONE.fullmatch(digits[len(country) :]):
+        if phone and grouped and digits.startswith(country) and _PHONE.fullmatch(digits[len(country) :]):
             return "[phone]"
     whole = 13 <= len(digits) <= 19 and (len(shape) == 1 or shape in _SHAPES_CARD or one_by_one)
-    return "[card]" if whole and _CARD.fullmatch(digits) and _luhn(digits) else None
+    return "[card]" if other and whole and _CARD.fullmatch(digits) and _luhn(digits) else None
 
 
 def _luhn(digits: str) -> bool:

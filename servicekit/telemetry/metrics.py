@@ -27,9 +27,7 @@ HUMAN_SECONDS: Final = (5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0,
 
 Direction = Literal["in", "out"]
 
-_AN_ID: Final = re.compile(
-    r"[0-7][0-9A-HJKMNP-TV-Z]{25}|[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9]{9}", re.ASCII
-)
+_AN_ID: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}|[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9]{9}", re.ASCII)
 
 
 _M = TypeVar("_M", Counter, Gauge, Histogram)

@@ -129,9 +129,7 @@ def _answer(reasons: Mapping[str, str | None]) -> web.Response:
     return web.json_response(
         {
             "status": "ok" if well else "failing",
-            "checks": [
-                {"name": name, "ok": reason is None, "reason": reason} for name, reason in reasons.items()
-            ],
+            "checks": [{"name": name, "ok": reason is None, "reason": reason} for name, reason in reasons.items()],
         },
         status=200 if well else 503,
         headers={"Cache-Control": "no-store"},

@@ -94,9 +94,7 @@ def span(
         if trace.get_current_span(context).get_span_context().is_valid:
             parent = context
     caused_by = [
-        Link(found)
-        for each in links
-        if (found := trace.get_current_span(_extract(each)).get_span_context()).is_valid
+        Link(found) for each in links if (found := trace.get_current_span(_extract(each)).get_span_context()).is_valid
     ]
     with _Current.tracer.start_as_current_span(
         name,

@@ -179,6 +179,12 @@ PERSONAL = [
     ("tel13812345678", PHONE),
     ("手机13812345678元", PHONE),
     ("user_13812345678", PHONE),
+    ("wx13812345678", PHONE),
+    ("u13812345678x", PHONE),
+    ("13812345678.pdf", PHONE),
+    ("13812345678-2", PHONE),
+    ("a.13812345678", PHONE),
+    ("440301199003074514_front.jpg", ID),
     ("https://h/sms/13812345678/send?x=1", PHONE),
     ("1 13812345678 13912345678 440301199003074514", PHONE),
     ("2026-11-23 13812345678", PHONE),
@@ -211,6 +217,8 @@ PERSONAL = [
     ("policyholder_name=张三", "张三"),
     ("holderName=张三", "张三"),
     ("insured.name=张三", "张三"),
+    ("policyholder=张三", "张三"),
+    ("{'insured': '张三'}", "张三"),
     ("{'name': \"O'Brien\"}", "Brien"),
     ('{"name": "张三", "phone": "138"}', "张三"),
     ('{"name":"张三"}', "张三"),
@@ -316,6 +324,10 @@ HARMLESS = [
     "price ￥950．00（含税）：合计",
     "card_declined id_check_failed phone_is_salespersons",
     "ink_too_fast proof_nonce_stale",
+    "policyholder=confirmed customer: 3",
+    "b7ad6b7169203331 a13812345678bcde",
+    "card no P2622202123456789012",
+    "DN6222021234567890128",
 ]
 
 
@@ -510,10 +522,7 @@ def test_validation_errors_show_place_and_kind_but_no_input(lines: Lines) -> Non
     for value in (NAME, "一三八", "阿里木", PHONE):
         assert value not in written, written
     first = lines()[0]
-    assert (
-        "3 invalid: holder (string_too_long); phone (int_parsing); extra (extra_forbidden)"
-        in first["message"]
-    )
+    assert "3 invalid: holder (string_too_long); phone (int_parsing); extra (extra_forbidden)" in first["message"]
     assert "3 invalid: holder (string_too_long)" in first["exception"]
 
 

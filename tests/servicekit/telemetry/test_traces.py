@@ -98,9 +98,7 @@ def test_an_exception_leaves_its_type_and_nothing_it_says(finished: InMemorySpan
 
 
 def test_attributes_are_masked(finished: InMemorySpanExporter) -> None:
-    with span(
-        "sign", subject="cmd.signing.sign", to=PHONE, number=int(PHONE), n=3, ok=True, s=0.5, none=None
-    ):
+    with span("sign", subject="cmd.signing.sign", to=PHONE, number=int(PHONE), n=3, ok=True, s=0.5, none=None):
         pass
     assert dict(only(finished).attributes or {}) == {
         "subject": "cmd.signing.sign",
