@@ -87,9 +87,7 @@ _REGISTRY.max_header_length = MAX_PROOF_LENGTH
 _REGISTRY.max_payload_length = MAX_PROOF_LENGTH
 
 
-def verify_proof(
-    jws: str, *, method: str, url: str, body_sha256: str, expect_thumbprint: str | None = None
-) -> Claims:
+def verify_proof(jws: str, *, method: str, url: str, body_sha256: str, expect_thumbprint: str | None = None) -> Claims:
     """Check a DPoP proof against the request it came with.
 
     ``url`` is the public URL of the request, query and fragment are ignored (RFC 9449 §4.3); ``body_sha256``
@@ -126,16 +124,12 @@ def verify_proof(
     wanted = _target(url)
     if wanted is None or _target(htu) != wanted:
         _refuse("proof_url")
-    if not isinstance(bh, str) or not hmac.compare_digest(
-        bh.encode(), base64url(bytes.fromhex(body_sha256)).encode()
-    ):
+    if not isinstance(bh, str) or not hmac.compare_digest(bh.encode(), base64url(bytes.fromhex(body_sha256)).encode()):
         _refuse("proof_body")
     if not _is_text(nonce):
         _refuse("proof_nonce_missing")
     thumbprint = key.thumbprint()
-    if expect_thumbprint is not None and not hmac.compare_digest(
-        thumbprint.encode(), expect_thumbprint.encode()
-    ):
+    if expect_thumbprint is not None and not hmac.compare_digest(thumbprint.encode(), expect_thumbprint.encode()):
         _refuse("proof_key_changed")
     return Claims(
         thumbprint=thumbprint,
@@ -272,9 +266,7 @@ def _json_object(part: str) -> dict[str, Any]:
         raise ValueError("not JSON")
 
     try:
-        value: object = json.loads(
-            _decode(part).decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant
-        )
+        value: object = json.loads(_decode(part).decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError):
         _refuse("proof_malformed")
     if not isinstance(value, dict):

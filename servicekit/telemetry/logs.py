@@ -103,7 +103,7 @@ class Formatter(JsonFormatter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name logging gives it
         # The inherited one prints the record's raw arguments.
         if logging.raiseExceptions and sys.stderr is not None:
             failure = sys.exc_info()[0]

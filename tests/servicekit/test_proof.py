@@ -103,9 +103,7 @@ THUMBPRINT = verify(proof()).thumbprint
 
 def test_a_sound_proof_passes_and_tells_its_claims() -> None:
     claims = verify(proof(claims=claims_of(ath=session_hash("token"))), expect_thumbprint=THUMBPRINT)
-    members = json.dumps(
-        {name: jwk_of(KEY)[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":")
-    )
+    members = json.dumps({name: jwk_of(KEY)[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
     assert claims == Claims(
         thumbprint=base64url(hashlib.sha256(members.encode()).digest()),
         jwk=jwk_of(KEY),
@@ -278,9 +276,7 @@ def test_the_public_key_as_an_hmac_secret_is_refused() -> None:
         assert code_of(forged) == "proof_algorithm"
 
 
-@pytest.mark.parametrize(
-    "typ", ["JWT", "jwt", "at+jwt", "application/dpop+jwt", "", None, 1, ["dpop+jwt"], ...]
-)
+@pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "application/dpop+jwt", "", None, 1, ["dpop+jwt"], ...])
 def test_any_other_type_is_refused(typ: object) -> None:
     assert code_of(proof(header_of(typ=typ))) == "proof_type"
 
@@ -350,9 +346,7 @@ def test_one_proof_has_one_text() -> None:
     jws = proof()
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     twin = jws[:-1] + alphabet[alphabet.index(jws[-1]) + 1]
-    assert base64.urlsafe_b64decode(twin.split(".")[2] + "==") == base64.urlsafe_b64decode(
-        jws.split(".")[2] + "=="
-    )
+    assert base64.urlsafe_b64decode(twin.split(".")[2] + "==") == base64.urlsafe_b64decode(jws.split(".")[2] + "==")
     assert code_of(twin) == "proof_malformed"
 
 
@@ -368,10 +362,7 @@ def test_any_character_changed_is_refused(position: int, character: str) -> None
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    text=st.text(max_size=200)
-    | st.from_regex(r"[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{0,80}")
-)
+@given(text=st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{0,80}"))
 def test_no_text_makes_anything_but_a_refusal(text: str) -> None:
     assert code_of(text).startswith("proof_")
 
@@ -386,23 +377,16 @@ JSON = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(
     header=st.dictionaries(st.sampled_from(["typ", "alg", "jwk", "crit", "b64", "kid"]), JSON),
-    claims=st.dictionaries(
-        st.sampled_from(["jti", "htm", "htu", "iat", "nonce", "ath", "bh"]), JSON, min_size=1
-    ),
+    claims=st.dictionaries(st.sampled_from(["jti", "htm", "htu", "iat", "nonce", "ath", "bh"]), JSON, min_size=1),
 )
-def test_no_signed_json_makes_anything_but_claims_or_a_refusal(
-    header: dict[str, Any], claims: dict[str, Any]
-) -> None:
+def test_no_signed_json_makes_anything_but_claims_or_a_refusal(header: dict[str, Any], claims: dict[str, Any]) -> None:
     for made in (proof({**header_of(), **header}), proof(claims=claims_of(**claims))):
         try:
             verify(made)
         except ProofRefused:
             continue
         # Harmless: a header that is not looked at, or claims the request does not check.
-        assert (
-            not {"typ", "alg", "jwk", "crit", "b64"} & header.keys()
-            or not {"htm", "htu", "bh"} & claims.keys()
-        )
+        assert not {"typ", "alg", "jwk", "crit", "b64"} & header.keys() or not {"htm", "htu", "bh"} & claims.keys()
 
 
 # --- what it is for: method, URL, body, nonce, key
