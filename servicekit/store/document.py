@@ -260,9 +260,7 @@ def instant(value: datetime) -> str:
     """
     if value.utcoffset() is None:
         raise ValueError("a time needs a zone")
-    return (
-        value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").translate(_BASIC) + "Z"
-    )
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").translate(_BASIC) + "Z"
 
 
 def searchable(value: Any) -> str | int:

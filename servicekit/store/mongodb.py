@@ -135,9 +135,7 @@ class MongoCollection:
                 )
                 if done.matched_count:
                     break
-                found = await raw.find_one(
-                    {"_id": document.id}, {"version": 1, "recorded": 1, "published": 1}
-                )
+                found = await raw.find_one({"_id": document.id}, {"version": 1, "recorded": 1, "published": 1})
                 if found is None or found["version"] != document.version:
                     raise VersionConflict("another save came first")
                 if found["recorded"] > new["recorded"]:
@@ -215,9 +213,7 @@ def _field(name: str) -> str:
 
 
 def _filter(asked: Query) -> Raw:
-    parts: list[Raw] = [
-        {_field(name): {_OPERATORS[operator]: value}} for name, operator, value in asked.conditions
-    ]
+    parts: list[Raw] = [{_field(name): {_OPERATORS[operator]: value}} for name, operator, value in asked.conditions]
     if asked.order:
         parts.append({_field(asked.order): {"$exists": True}})
     if asked.after is not None:

@@ -193,8 +193,7 @@ class SqliteStore:
             for field in names:
                 column = _column(field)
                 connection.execute(
-                    f'CREATE INDEX IF NOT EXISTS "{name}.{field}" ON {table} ({column}, id)'
-                    f" WHERE {column} IS NOT NULL"
+                    f'CREATE INDEX IF NOT EXISTS "{name}.{field}" ON {table} ({column}, id) WHERE {column} IS NOT NULL'
                 )
         return SqliteCollection(self, table, names)
 
@@ -286,9 +285,7 @@ class SqliteCollection:
         return replace(document, version=document.version + 1, published=published)
 
     def _why_not(self, connection: sqlite3.Connection, document: Document) -> StoreError:
-        found = connection.execute(
-            f"SELECT version FROM {self._table} WHERE id = ?", (document.id,)
-        ).fetchone()
+        found = connection.execute(f"SELECT version FROM {self._table} WHERE id = ?", (document.id,)).fetchone()
         if found and found[0] == document.version:
             return FactsLost("the save has fewer facts than the record")
         return VersionConflict("another save came first")
@@ -330,7 +327,10 @@ class SqliteCollection:
         asked = query(self._names, equal, above, below, up_to, order, descending, limit, after)
         where, values = _where(asked)
         direction = " DESC" if descending else ""
-        ordering = f"{_column(asked.order)}{direction}, id{direction}" if asked.order else f"id{direction}"
+        # ``+id``: take the index of the range (few are pending or due), not that of the ids, then sort.
+        ranged = any(operator != "=" for _, operator, _ in asked.conditions)
+        by_id = f"{'+' if ranged and not asked.order else ''}id{direction}"
+        ordering = f"{_column(asked.order)}{direction}, {by_id}" if asked.order else by_id
         sql = f"SELECT {_COLUMNS} FROM {self._table} WHERE {where} ORDER BY {ordering} LIMIT ?"
         return await self._store.read(
             lambda connection: [_document(row) for row in connection.execute(sql, (*values, limit))]

@@ -35,7 +35,7 @@ def come_by(step: str) -> None:
 
 class Connection(sqlite3.Connection):
     def execute(self, sql: str, *rest: Any) -> sqlite3.Cursor:
-        verb = sql.split()[0]
+        verb = sql.split(maxsplit=1)[0]
         come_by(f"before {verb}")
         cursor = super().execute(sql, *rest)
         come_by(f"after {verb}")
@@ -70,9 +70,7 @@ async def main() -> None:
     say(f"saved {document.version}")
     while True:
         n = document.version + 1
-        fact = StoredFact(
-            f"{name}{n}", "signing", "signed.v1", "s", "t", n, "d", f'{{"n":{n},"pad":"{"投" * 300}"}}'
-        )
+        fact = StoredFact(f"{name}{n}", "signing", "signed.v1", "s", "t", n, "d", f'{{"n":{n},"pad":"{"投" * 300}"}}')
         come_by("before SAVE")
         document = await journeys.save(replace(document, state={"n": n}, facts=(*document.facts, fact)))
         come_by("after SAVE")

@@ -177,9 +177,9 @@ async def test_pending_is_what_is_not_published_and_can_be_found(store: Store) -
     assert left.pending == 2
     assert await journeys.find(above=("pending", 0)) == [left]
     await journeys.mark_published("left", 2)
-    assert [
-        (each.id, each.published, each.pending) for each in await journeys.find(above=("pending", 0))
-    ] == [("left", 2, 1)]
+    assert [(each.id, each.published, each.pending) for each in await journeys.find(above=("pending", 0))] == [
+        ("left", 2, 1)
+    ]
     await journeys.mark_published("left", 3)
     assert await journeys.find(above=("pending", 0)) == []
     assert await journeys.count({"pending": 0}) == 3
@@ -255,9 +255,7 @@ async def test_any_text_is_kept_as_key_and_as_value(store: Store) -> None:
     assert await journeys.get("a") == saved
 
 
-@pytest.mark.parametrize(
-    "text", ["投保", "𬭚", "🖋️", "'; DROP TABLE journeys; --", '"\\', "$set", "a.b", "{}", "1"]
-)
+@pytest.mark.parametrize("text", ["投保", "𬭚", "🖋️", "'; DROP TABLE journeys; --", '"\\', "$set", "a.b", "{}", "1"])
 async def test_any_text_is_an_id_and_a_searched_value(store: Store, text: str) -> None:
     journeys = store.collection("journeys", ("word",))
     saved = await journeys.save(Document(text, fields={"word": text}))
@@ -292,6 +290,7 @@ async def test_a_time_keeps_its_microseconds_and_its_moment(store: Store) -> Non
     await journeys.save(Document("a", due=shanghai))
     kept = await journeys.get("a")
     assert kept is not None
+    assert kept.due is not None
     assert kept.due == NOON
     assert kept.due.utcoffset() == timedelta(0)
 
@@ -322,9 +321,7 @@ async def test_a_time_keeps_its_microseconds_and_its_moment(store: Store) -> Non
     ],
     ids=lambda document: (repr(document)[:60]).encode("ascii", "replace").decode(),
 )
-async def test_what_a_backend_could_not_keep_is_refused_and_nothing_stored(
-    store: Store, document: Document
-) -> None:
+async def test_what_a_backend_could_not_keep_is_refused_and_nothing_stored(store: Store, document: Document) -> None:
     journeys = store.collection("journeys", ("word",))
     with pytest.raises(ValueError):
         await journeys.save(document)
@@ -388,9 +385,7 @@ async def test_of_many_inserts_of_one_id_one_wins(store: Store) -> None:
 async def test_one_bad_save_among_many_fails_alone(store: Store) -> None:
     journeys = store.collection("journeys")
     await journeys.save(Document("k7"))
-    results = await asyncio.gather(
-        *(journeys.save(Document(f"k{each}")) for each in range(20)), return_exceptions=True
-    )
+    results = await asyncio.gather(*(journeys.save(Document(f"k{each}")) for each in range(20)), return_exceptions=True)
     assert [each for each, result in enumerate(results) if isinstance(result, VersionConflict)] == [7]
     assert await journeys.count() == 20
 
@@ -400,17 +395,12 @@ async def test_one_bad_save_among_many_fails_alone(store: Store) -> None:
 
 async def test_put_many_again_changes_nothing(store: Store) -> None:
     records = store.collection("records", ("journey", "sequence"))
-    new = [
-        Document(f"r{each:03d}", state={"n": each}, fields={"journey": "j", "sequence": each})
-        for each in range(50)
-    ]
+    new = [Document(f"r{each:03d}", state={"n": each}, fields={"journey": "j", "sequence": each}) for each in range(50)]
     await records.put_many(new[:30])
     await records.put_many(new)
     await records.put_many([])
     kept = await records.find(equal={"journey": "j"}, order="sequence")
-    assert [(each.id, each.state["n"], each.version) for each in kept] == [
-        (f"r{n:03d}", n, 1) for n in range(50)
-    ]
+    assert [(each.id, each.state["n"], each.version) for each in kept] == [(f"r{n:03d}", n, 1) for n in range(50)]
 
 
 async def test_put_many_overwrites_and_the_last_of_one_id_wins(store: Store) -> None:
@@ -454,10 +444,7 @@ async def test_find_by_equality_range_and_order(store: Store) -> None:
     assert ids(await policies.find(equal={"channel": "a"}, above=("number", 5))) == "p12 p14"
     assert ids(await policies.find(above=("number", 1), below=("number", 3))) == "p04 p05"
     assert ids(await policies.find(above=("number", 1), up_to=("number", 3))) == "p04 p05 p06 p07"
-    assert (
-        ids(await policies.find(equal={"channel": "b"}, order="number", descending=True, limit=3))
-        == "p15 p13 p11"
-    )
+    assert ids(await policies.find(equal={"channel": "b"}, order="number", descending=True, limit=3)) == "p15 p13 p11"
     assert ids(await policies.find(equal={"channel": "c"}, order="id", descending=True)) == "p19 p18 p17 p16"
     assert ids(await policies.find(limit=2)) == "p00 p01"
     assert ids(await policies.find(equal={"channel": "a", "number": 3})) == "p06"
@@ -484,9 +471,7 @@ async def test_a_document_without_the_ordered_or_ranged_field_is_not_found(store
 
 @pytest.mark.parametrize("order", [None, "number", "channel", "due", "version", "id"])
 @pytest.mark.parametrize("descending", [False, True])
-async def test_pages_by_cursor_are_the_whole_in_order(
-    store: Store, order: str | None, descending: bool
-) -> None:
+async def test_pages_by_cursor_are_the_whole_in_order(store: Store, order: str | None, descending: bool) -> None:
     policies = await filled(store)
     whole = await policies.find(order=order, descending=descending)
     pages: list[Document] = []
@@ -559,7 +544,9 @@ _documents = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     rows=_documents,
     equal=st.none() | _words,
@@ -609,14 +596,10 @@ def test_finding_is_what_the_plain_meaning_says(
                 "below": lambda a: a < edge,
                 "up_to": lambda a: a <= edge,
             }[bound]
-            expected = [
-                each for each in expected if value(each, ranged) is not None and holds(value(each, ranged))
-            ]
+            expected = [each for each in expected if value(each, ranged) is not None and holds(value(each, ranged))]
         if order is not None:
             expected = [each for each in expected if value(each, order) is not None]
-        expected = sorted(
-            expected, key=lambda each: (value(each, order) if order else "", each.id), reverse=descending
-        )
+        expected = sorted(expected, key=lambda each: (value(each, order) if order else "", each.id), reverse=descending)
         assert await things.find(**question) == expected
         await store.close()
 

@@ -122,14 +122,10 @@ async def test_killed_at_any_moment_among_others_sqlite(tmp_path: Path, seed: in
 @pytest.mark.parametrize("seed", range(3))
 async def test_killed_at_any_moment_among_others_mongodb(mongo_uri: str, seed: int) -> None:
     database = f"toubao_test_{ULID()}".lower()
-    await killed_at_any_moment(
-        "mongodb", f"{mongo_uri} {database}", lambda: MongoStore(mongo_uri, database), seed
-    )
+    await killed_at_any_moment("mongodb", f"{mongo_uri} {database}", lambda: MongoStore(mongo_uri, database), seed)
 
 
-async def killed_at_any_moment(
-    backend: str, location: str, open_store: Callable[[], Store], seed: int
-) -> None:
+async def killed_at_any_moment(backend: str, location: str, open_store: Callable[[], Store], seed: int) -> None:
     """Three writers on one store, each killed after a number of answers, then going on where they were."""
     chance = random.Random(seed)
     writers: list[Writer] = []
