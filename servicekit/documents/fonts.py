@@ -9,15 +9,22 @@ A character that no font here has is an error which names it (``MissingGlyph``):
 a policy that is late.
 """
 
+# fontTools and uharfbuzz carry no types; what leaves this module is typed.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import argparse
 import bisect
+import contextlib
 import io
 import json
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 SYSTEM_FONTS = Path("/usr/share/fonts")
 
@@ -93,52 +100,68 @@ def prepare(into: Path, system_fonts: Path = SYSTEM_FONTS) -> None:
     """Fill ``into`` with the cuts, the whole fonts, a fontconfig file and a manifest.
 
     Returns at once where that has been done already. Raises FileNotFoundError naming the missing font file
-    (Debian packages fonts-noto-cjk and fonts-lxgw-wenkai).
+    (Debian packages fonts-noto-cjk and fonts-lxgw-wenkai), FileExistsError where the folder is used otherwise.
     """
-    import uharfbuzz
-    from fontTools.ttLib import TTFont
-
     try:
         load(into)
         return
     except FontsNotPrepared:
         pass
-    into.mkdir(parents=True, exist_ok=True)
+    into = into.resolve()
+    if into.is_dir() and any(into.iterdir()) and not (into / MANIFEST).is_file():
+        raise FileExistsError("the folder holds something else")
+    into.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and moved there whole: nobody ever sees half a folder.
+    with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}-") as scratch:
+        made = Path(scratch) / "made"
+        made.mkdir()
+        _make(made, into, system_fonts)
+        with contextlib.suppress(FileNotFoundError):
+            into.rename(Path(scratch) / "former")
+        with contextlib.suppress(OSError):  # another process was faster, with the same
+            made.rename(into)
+
+
+def _make(folder: Path, final: Path, system_fonts: Path) -> None:
+    import uharfbuzz
+    from fontTools.ttLib import TTFont
+
+    hb: Any = uharfbuzz  # a compiled module, without types
     common = common_characters()
     covered: set[int] = set()
     for face in _FACES:
         source = system_fonts / face.source
         if not source.is_file():
             raise FileNotFoundError(f"font {face.source} is not installed")
-        blob = uharfbuzz.Blob.from_file_path(str(source))
-        whole = uharfbuzz.Face(blob, face.number)
+        blob = hb.Blob.from_file_path(str(source))
+        whole = hb.Face(blob, face.number)
         suffix = ".otf" if "CFF " in whole.table_tags else ".ttf"
         characters = frozenset(whole.unicodes)
         if face.keep_whole:
             covered.update(characters)
-            everything = uharfbuzz.SubsetInput()
+            everything = hb.SubsetInput()
             everything.keep_everything()
             everything.drop_table_tag_set.update(_tags(_UNUSED_TABLES))
-            (into / f"{face.file}-whole{suffix}").write_bytes(uharfbuzz.subset(whole, everything).blob.data)
-        chosen = uharfbuzz.SubsetInput()
+            (folder / f"{face.file}-whole{suffix}").write_bytes(hb.subset(whole, everything).blob.data)
+        chosen = hb.SubsetInput()
         chosen.unicode_set.update(common & characters)
         chosen.layout_feature_tag_set.clear()
         chosen.layout_feature_tag_set.update(_tags(_FEATURES))
         chosen.drop_table_tag_set.update(_tags(_UNUSED_TABLES))
-        chosen.flags = uharfbuzz.SubsetFlags.NO_HINTING | uharfbuzz.SubsetFlags.NOTDEF_OUTLINE
+        chosen.flags = hb.SubsetFlags.NO_HINTING | hb.SubsetFlags.NOTDEF_OUTLINE
         # HarfBuzz cuts these fonts a hundred times faster than fontTools; only the name is left to the latter.
         # With its own timestamp the same document would differ between two machines.
-        cut = TTFont(io.BytesIO(uharfbuzz.subset(whole, chosen).blob.data), recalcTimestamp=False)
+        cut = TTFont(io.BytesIO(hb.subset(whole, chosen).blob.data), recalcTimestamp=False)
         _rename(cut, face.cut, face.weight)
-        cut.save(into / f"{face.file}-cut{suffix}")
-    (into / "cache").mkdir(exist_ok=True)
-    (into / CONFIG).write_text(
+        cut.save(folder / f"{face.file}-cut{suffix}")
+    (folder / "cache").mkdir(exist_ok=True)
+    (folder / CONFIG).write_text(
         '<?xml version="1.0"?>\n<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">\n<fontconfig>\n'
-        f"  <dir>{into.resolve()}</dir>\n  <cachedir>{into.resolve() / 'cache'}</cachedir>\n</fontconfig>\n",
+        f"  <dir>{escape(str(final))}</dir>\n  <cachedir>{escape(str(final / 'cache'))}</cachedir>\n</fontconfig>\n",
         encoding="utf-8",
     )
     # Written last: a folder with a manifest is complete.
-    (into / MANIFEST).write_text(json.dumps({"version": VERSION, "covered": _ranges(covered)}), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps({"version": VERSION, "covered": _ranges(covered)}), encoding="utf-8")
 
 
 def _tags(names: Sequence[bytes]) -> list[int]:

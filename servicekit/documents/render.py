@@ -6,6 +6,10 @@ PDF/A-3u with the places of its fields: a template marks where a signature goes 
 around a block, and the rendered file has an empty signature field NAME there instead of the link.
 """
 
+# WeasyPrint and pikepdf carry few types; what leaves this module is typed.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import asyncio
 import io
 import multiprocessing
@@ -15,26 +19,31 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from servicekit.documents.fonts import KAI, SANS, SONG, Fonts, MissingGlyph, load
 
-__all__ = ["Attached", "Job", "MissingGlyph", "RenderFailed", "RenderSettings", "Renderer"]
+__all__ = ["AddressRefused", "Attached", "Job", "MissingGlyph", "RenderFailed", "RenderSettings", "Renderer"]
 
 T = TypeVar("T")
 
 _BASE = Path(__file__).parent / "templates"
 """The sheet every document of ours is printed on; a job's template extends or imports from it."""
 
+_STACKS = {"sans": SANS, "kai": KAI, "song": SONG}
 _ORIGIN = "https://template.invalid/"
 _FILES = "https://file.invalid/"
 
 
 class RenderFailed(Exception):
     """A worker died or overran its deadline. Transient: the same job may pass in another worker."""
+
+
+class AddressRefused(ValueError):
+    """A template asks for a file that is not served. Permanent: the template is wrong."""
 
 
 class RenderSettings(BaseModel):
@@ -66,7 +75,7 @@ class Job:
 
     ``templates`` is the folder, ``template`` the file in it, ``data`` what it is filled with (values are
     escaped; a name the template uses and the data lacks is an error). ``identifier`` and ``created`` go into
-    the file. ``files`` are served as ``file:NAME`` addresses.
+    the file. ``files`` are served to the template as ``https://file.invalid/NAME``.
     """
 
     templates: Path
@@ -105,7 +114,7 @@ class Renderer:
             pool.stop()
             await asyncio.to_thread(pool.join)
 
-    async def __aenter__(self) -> "Renderer":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -115,7 +124,7 @@ class Renderer:
     async def render(self, job: Job) -> bytes:
         """The PDF's bytes.
 
-        Raises MissingGlyph, jinja2.UndefinedError and ValueError for what the job itself has wrong (permanent),
+        Raises MissingGlyph, AddressRefused and jinja2.UndefinedError for what the job itself has wrong (permanent),
         RenderFailed for a worker that died or took too long (transient).
         """
         return await self._run(_render, job)
@@ -139,11 +148,16 @@ _fonts: Fonts | None = None
 
 def _begin(fonts: Fonts) -> None:
     """Must run before WeasyPrint is imported: fontconfig reads the variable once."""
-    global _fonts
+    global _fonts  # noqa: PLW0603  what a worker process is given once
     os.environ["FONTCONFIG_FILE"] = str(fonts.config)
     _fonts = fonts
     # The first document is slow: fonts are opened, libraries loaded.
-    _write(f"<p style='font-family:Toubao Sans'>投保 <b>2026</b> <i style='font-family:Toubao Kai'>投保</i></p>", b"", (), None)
+    _write(
+        "<p style='font-family:Toubao Sans'>投保 <b>2026</b> <i style='font-family:Toubao Kai'>投保</i></p>",
+        b"",
+        (),
+        None,
+    )
 
 
 def _ready() -> None:
@@ -170,10 +184,10 @@ def _render(job: Job) -> bytes:
     environment.filters["yuan"] = paper.yuan
     environment.filters["in_words"] = paper.amount_in_words
     # Drawn here from plain text: no markup ever comes in with the data.
-    environment.filters["qr"] = lambda data: Markup(qr_svg(data))  # noqa: S704  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    environment.filters["qr"] = lambda data: Markup(qr_svg(data))  # noqa: S704
     text = environment.get_template(job.template).render(
         **job.data,
-        stacks={"sans": Markup(SANS), "kai": Markup(KAI), "song": Markup(SONG)},
+        stacks={name: Markup(stack) for name, stack in _STACKS.items()},  # noqa: S704  constants of ours
         created=job.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     _fonts.check(markup.unescape(text))
@@ -188,7 +202,7 @@ def _write(html: str, identifier: bytes, attachments: tuple[Attached, ...], job:
     class OnlyOurs(URLFetcher):
         """Serves the template's folder and the files passed in, nothing else, and fails loudly."""
 
-        def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:
+        def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:  # noqa: ARG002
             try:
                 return URLFetcherResponse(url, _served(url, job))
             except (KeyError, OSError, ValueError):
@@ -197,21 +211,25 @@ def _write(html: str, identifier: bytes, attachments: tuple[Attached, ...], job:
     fetcher = OnlyOurs(allowed_protocols=())
     created = job.created.astimezone(UTC) if job is not None else None
     document = weasyprint.HTML(string=html, base_url=_ORIGIN, url_fetcher=fetcher)
-    out = document.write_pdf(
-        pdf_variant="pdf/a-3u",
-        pdf_identifier=identifier,
-        attachments=[
-            weasyprint.Attachment(
-                string=a.data,
-                name=a.name,
-                description=a.description,
-                relationship=a.relationship,
-                created=created,
-                modified=created,
-            )
-            for a in sorted(attachments, key=lambda a: a.name)
-        ],
-    )
+    try:
+        out = document.write_pdf(
+            pdf_variant="pdf/a-3u",
+            pdf_identifier=identifier,
+            attachments=[
+                weasyprint.Attachment(
+                    string=a.data,
+                    name=a.name,
+                    description=a.description,
+                    relationship=a.relationship,
+                    created=created,
+                    modified=created,
+                )
+                for a in sorted(attachments, key=lambda a: a.name)
+            ],
+        )
+    except FatalURLFetchingError:
+        # It derives from BaseException, which no pool and no loop should be left to carry.
+        raise AddressRefused("a template asks for an address that is not served") from None
     return cast(bytes, out)
 
 

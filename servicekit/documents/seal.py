@@ -5,6 +5,11 @@ the signed file. The key is loaded once and the space for the signature is measu
 certificate chain and the authority's real token (a signature then costs 10 ms instead of a hundred).
 """
 
+# pyHanko and asn1crypto say little or nothing of their types; what leaves this module is typed.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+# pyright: reportIndexIssue=false, reportMissingParameterType=false, reportUntypedBaseClass=false
+
 import asyncio
 import io
 from collections.abc import Sequence
@@ -12,9 +17,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from asn1crypto import algos, cms, pem, x509
+from asn1crypto import algos, cms, x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
+from cryptography.x509 import load_pem_x509_certificates
 from pyhanko.pdf_utils.content import RawContent
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.layout import AxisAlignment, BoxConstraints, Margins, SimpleBoxLayoutRule
@@ -81,16 +87,14 @@ class SigningKey(Signer):
         """
         private = serialization.load_pem_private_key(key, password)
         if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
-            raise ValueError("the sealing key is not a P-256 key")
-        chain = [x509.Certificate.load(der) for _, _, der in pem.unarmor(certificates, multiple=True)]
-        public = private.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        if chain[0].public_key.dump() != public:
+            raise ValueError("the sealing key is not a P-256 key")  # noqa: TRY004  the value, not its type, is wrong
+        chain = load_pem_x509_certificates(certificates)
+        if chain[0].public_key() != private.public_key():
             raise ValueError("the sealing key does not belong to its certificate")
-        return cls(private, chain[0], chain[1:])
+        first, *above = (x509.Certificate.load(c.public_bytes(serialization.Encoding.DER)) for c in chain)
+        return cls(private, first, above)
 
-    async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:
+    async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:  # noqa: ARG002  pyHanko's signature
         """ECDSA over SHA-256, DER."""
         if digest_algorithm != "sha256":
             raise ValueError("only SHA-256")
@@ -188,7 +192,5 @@ class _OnLoop(TimeStamper):
         self._loop = loop
 
     async def async_timestamp(self, message_digest: bytes, md_algorithm: str) -> cms.ContentInfo:
-        token = asyncio.run_coroutine_threadsafe(
-            token_over(self._inner, message_digest, md_algorithm), self._loop
-        )
+        token = asyncio.run_coroutine_threadsafe(token_over(self._inner, message_digest, md_algorithm), self._loop)
         return await asyncio.wrap_future(token)

@@ -1,9 +1,14 @@
 """Timestamps by a time-stamping authority (RFC 3161)."""
 
+# pyHanko and asn1crypto say little or nothing of their types; what leaves this module is typed.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+# pyright: reportIndexIssue=false
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import stamina
 from aiohttp import ClientSession
@@ -33,7 +38,7 @@ class Timestamp:
     """Whether the authority's certificate leads to one of the roots given to ``check``."""
 
 
-def authority(url: str, session: ClientSession, *, timeout_s: float = 5.0) -> TimeStamper:
+def authority(url: str, session: ClientSession, *, timeout_s: int = 5) -> TimeStamper:
     """The authority at ``url``, called through the service's own HTTP session.
 
     Make one and keep it: it remembers how large the authority's tokens are.
@@ -58,7 +63,7 @@ async def token_over(stamper: TimeStamper, digest: bytes, algorithm: str = "sha2
                 ):
                     raise TimestampRequestError("the token is over another digest")
                 return token
-    except (TimestampRequestError, ValueError, KeyError, TypeError) as error:
+    except (TimestampRequestError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TimestampUnavailable(type(error).__name__) from error
     raise AssertionError("unreachable")
 
@@ -84,11 +89,11 @@ async def check(token: bytes, digest: bytes, *, roots: Sequence[bytes] = ()) -> 
 
     try:
         parsed = cms.ContentInfo.load(token, strict=True)
-        info = _info(parsed)
+        info: Any = _info(parsed)
         signed = parsed["content"]
         if not isinstance(info, tsp.TSTInfo):
             raise TimestampInvalid("not a timestamp token")
-        at: datetime = info["gen_time"].native
+        at, serial = cast("tuple[datetime, int]", (info["gen_time"].native, info["serial_number"].native))
         anchors = [x509.Certificate.load(r) for r in roots]
         context = ValidationContext(trust_roots=anchors, allow_fetching=False, moment=at) if anchors else None
         said: dict[str, Any] = await validate_tst_signed_data(
@@ -108,11 +113,11 @@ async def check(token: bytes, digest: bytes, *, roots: Sequence[bytes] = ()) -> 
         raise TimestampInvalid("the signer is no time-stamping authority")
     return Timestamp(
         at=at,
-        serial=info["serial_number"].native,
+        serial=serial,
         authority=signer.subject.human_friendly,
         trusted=said.get("trust_problem_indic") is None and said.get("validation_path") is not None,
     )
 
 
-def _info(token: cms.ContentInfo) -> tsp.TSTInfo:
+def _info(token: cms.ContentInfo) -> Any:
     return token["content"]["encap_content_info"]["content"].parsed

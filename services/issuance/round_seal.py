@@ -5,6 +5,11 @@ contract seal. Text becomes outlines, so the drawing needs no font. It is only t
 what binds is the signature.
 """
 
+# fontTools carries no types; what leaves this module is typed.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+# pyright: reportUntypedBaseClass=false
+
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -26,22 +31,24 @@ _RED = "0.78 0.11 0.13"
 
 
 class _Operators(BasePen):
-    """Writes outlines as PDF path operators."""
+    """Writes outlines as PDF path operators. The names of its methods are fontTools'."""
 
     def __init__(self, glyphs: Any, out: list[str]) -> None:
         super().__init__(glyphs)
         self._out = out
 
-    def _moveTo(self, pt: tuple[float, float]) -> None:
+    def _moveTo(self, pt: tuple[float, float]) -> None:  # noqa: N802
         self._out.append(f"{pt[0]:.2f} {pt[1]:.2f} m")
 
-    def _lineTo(self, pt: tuple[float, float]) -> None:
+    def _lineTo(self, pt: tuple[float, float]) -> None:  # noqa: N802
         self._out.append(f"{pt[0]:.2f} {pt[1]:.2f} l")
 
-    def _curveToOne(self, pt1: tuple[float, float], pt2: tuple[float, float], pt3: tuple[float, float]) -> None:
+    def _curveToOne(  # noqa: N802
+        self, pt1: tuple[float, float], pt2: tuple[float, float], pt3: tuple[float, float]
+    ) -> None:
         self._out.append(f"{pt1[0]:.2f} {pt1[1]:.2f} {pt2[0]:.2f} {pt2[1]:.2f} {pt3[0]:.2f} {pt3[1]:.2f} c")
 
-    def _closePath(self) -> None:
+    def _closePath(self) -> None:  # noqa: N802
         self._out.append("h")
 
 

@@ -8,7 +8,7 @@ bytes. ``VERSION`` goes into the record beside the strokes; a change of any cons
 import io
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -68,7 +68,7 @@ def _segments(points: list[tuple[float, float, float, float]]) -> Iterator[Segme
         x, y, w = path[0]
         yield Segment(x0=x, y0=y, x1=x, y1=y, width=w * 1.2)
         return
-    for (x0, y0, w0), (x1, y1, w1) in zip(path, path[1:], strict=False):
+    for (x0, y0, w0), (x1, y1, w1) in pairwise(path):
         width = round((w0 + w1) / 2 / _INK * _LEVELS) / _LEVELS * _INK
         yield Segment(x0=x0, y0=y0, x1=x1, y1=y1, width=width)
 
@@ -80,7 +80,7 @@ def _widths(points: list[tuple[float, float, float, float]]) -> list[float]:
         raw = [_THIN + (_THICK - _THIN) * p for p in pressures]
     else:
         raw = [1.1]
-        for (x0, y0, t0, _), (x1, y1, t1, _) in zip(points, points[1:], strict=False):
+        for (x0, y0, t0, _), (x1, y1, t1, _) in pairwise(points):
             # Box heights a second; about 4 is a brisk stroke.
             speed = math.hypot(x1 - x0, y1 - y0) * 1000 / max(t1 - t0, 1.0)
             raw.append(max(_THIN, min(_THICK, 1.25 - 0.13 * speed)))
@@ -158,7 +158,8 @@ def appearance(handwriting: Handwriting, width: float, height: float) -> Appeara
         top = height - margin - index // columns * tall
         for stroke_width, line in _polylines(ink(handwriting, index)):
             points = [f"{left + x * tall:.2f} {top - y * tall:.2f}" for x, y in line]
-            operators.append(f"{stroke_width * tall:.2f} w {points[0]} m " + " ".join(f"{p} l" for p in points[1:]) + " S")
+            lines = " ".join(f"{p} l" for p in points[1:])
+            operators.append(f"{stroke_width * tall:.2f} w {points[0]} m {lines} S")
     return Appearance(width, height, "\n".join(operators).encode())
 
 
@@ -176,8 +177,8 @@ def picture(handwriting: Handwriting, box: int, size: int = 128, *, fit: bool = 
     scale, left, top = 1.0, 0.0, 0.0
     drawn = [s for stroke in strokes for s in stroke]
     if fit and drawn:
-        xs = [x for s in drawn for x in (s.x0 - s.width / 2, s.x0 + s.width / 2, s.x1 - s.width / 2, s.x1 + s.width / 2)]
-        ys = [y for s in drawn for y in (s.y0 - s.width / 2, s.y0 + s.width / 2, s.y1 - s.width / 2, s.y1 + s.width / 2)]
+        xs = [x + side * s.width / 2 for s in drawn for x in (s.x0, s.x1) for side in (-1, 1)]
+        ys = [y + side * s.width / 2 for s in drawn for y in (s.y0, s.y1) for side in (-1, 1)]
         scale = 0.9 / max(max(xs) - min(xs), max(ys) - min(ys))
         left = 0.5 - scale * (min(xs) + max(xs)) / 2
         top = 0.5 - scale * (min(ys) + max(ys)) / 2

@@ -1,0 +1,1 @@
+"""Policies: their numbers, their paper, their seal, and whether one is genuine."""

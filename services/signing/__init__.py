@@ -1,0 +1,1 @@
+"""What was signed: handwriting, declaration, the signed application form."""
