@@ -33,8 +33,11 @@ class Ports:
     nats: int
     nats_monitor: int
     mongodb: int
-    sandbox: int
+    sandbox_wechat: int
+    sandbox_face: int
+    sandbox_sms: int
     sandbox_authority: int
+    sandbox_app: int
     gateway_ops: int
     services_ops: tuple[int, ...]
 
@@ -49,6 +52,12 @@ class Ports:
     def ops_of(self, service: str) -> int:
         """Where ``/metrics``, ``/healthz`` and ``/readyz`` of a service are."""
         return self.gateway_ops if service == "gateway" else self.services_ops[SERVICES.index(service)]
+
+
+    def all(self) -> dict[str, int]:
+        """By what they are for."""
+        named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "services_ops"}
+        return named | {f"{name}_ops": port for name, port in zip(SERVICES, self.services_ops, strict=True)}
 
 
 def free_ports(count: int) -> list[int]:

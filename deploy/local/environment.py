@@ -1,0 +1,148 @@
+"""What each process of the local run is told, by environment variables, as in production. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.ports import SERVICES, Ports
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of one run lie."""
+
+    folder: Path
+    fonts: Path
+
+    @property
+    def nats(self) -> Path:
+        return self.folder / "nats"
+
+    @property
+    def sandbox(self) -> Path:
+        return self.folder / "sandbox"
+
+    @property
+    def mongodb(self) -> Path:
+        return self.folder / "mongodb"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def releases(self) -> Path:
+        return self.folder / "releases"
+
+    @property
+    def master_key(self) -> Path:
+        return self.folder / "master.key"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Everything the environments are made from."""
+
+    layout: Layout
+    ports: Ports
+    nats_url: str
+    nats_seed: Path | None
+    store: str
+    mongodb_uri: str
+    release: str
+    log_level: str = "INFO"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{HOST}:{self.ports.gateway}"
+
+    def party_url(self, party: str) -> str:
+        """Base URL of a stand-in: wechat, face, sms, authority, app."""
+        return f"http://{HOST}:{getattr(self.ports, f'sandbox_{party}')}"
+
+    @property
+    def timestamp_url(self) -> str:
+        return f"{self.party_url('authority')}/sandbox/tsa/tsa"
+
+
+def shared(place: Place) -> dict[str, str]:
+    """What services and gateway have in common."""
+    layout = place.layout
+    told = {
+        "TOUBAO_NATS_URL": place.nats_url,
+        "TOUBAO_STORE": place.store,
+        "TOUBAO_MONGODB_URI": place.mongodb_uri,
+        "TOUBAO_DATA_DIR": str(layout.folder / "data"),
+        "TOUBAO_BLOBS_DIR": str(layout.folder / "blobs"),
+        "TOUBAO_VAULT_KEYS_DIR": str(layout.folder / "vault"),
+        "TOUBAO_MASTER_KEY_FILE": str(layout.master_key),
+        "TOUBAO_RELEASES_DIR": str(layout.releases),
+        "TOUBAO_FONTS_DIR": str(layout.fonts),
+        "TOUBAO_LOG_LEVEL": place.log_level,
+        "TOUBAO_TRACES_FILE": str(layout.folder / "traces.jsonl"),
+        "TOUBAO_SANDBOXED": "true",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if place.nats_seed is not None:
+        told["TOUBAO_NATS_SEED_FILE"] = str(place.nats_seed)
+    return told
+
+
+def of_service(place: Place, service: str) -> dict[str, str]:
+    return {
+        **shared(place),
+        "TOUBAO_OPS_PORT": str(place.ports.ops_of(service)),
+        **_own(place).get(service, {}),
+    }
+
+
+def of_sandbox(place: Place) -> dict[str, str]:
+    told = {"TOUBAO_SANDBOX_DATA_DIR": str(place.layout.sandbox), "PYTHONUNBUFFERED": "1"}
+    for party in ("wechat", "face", "sms", "authority", "app"):
+        told[f"TOUBAO_SANDBOX_{party.upper()}_PORT"] = str(getattr(place.ports, f"sandbox_{party}"))
+    return told
+
+
+def of_simulator(place: Place) -> dict[str, str]:
+    """What somebody outside is told: where the gateway is, where the outside parties are, nothing else."""
+    return {
+        "TOUBAO_SIMULATOR_GATEWAY_URL": place.gateway_url,
+        **{
+            f"TOUBAO_SIMULATOR_{party.upper()}_URL": place.party_url(party)
+            for party in ("wechat", "face", "sms", "app")
+        },
+    }
+
+
+def _own(place: Place) -> dict[str, dict[str, str]]:
+    """Settings of single processes. Only what they declare: they refuse to start on a name they don't know."""
+    keys, certificates, trust = (place.layout.sandbox / part for part in ("keys", "certs", "trust"))
+    return {
+        "proposal": {
+            "TOUBAO_PROPOSAL_RELEASE": place.release,
+            "TOUBAO_PROPOSAL_PUBLIC_URL": place.gateway_url,
+        },
+        "evidence": {
+            "TOUBAO_EVIDENCE_KEY_FILE": str(keys / "evidence.key.pem"),
+            "TOUBAO_EVIDENCE_CERTIFICATE_FILE": str(certificates / "evidence.chain.pem"),
+            "TOUBAO_EVIDENCE_TSA_URLS": json.dumps([place.timestamp_url]),
+            "TOUBAO_EVIDENCE_TSA_ROOTS_FILE": str(trust / "tsa-root.pem"),
+        },
+        "gateway": {
+            "TOUBAO_GATEWAY_HOST": HOST,
+            "TOUBAO_GATEWAY_PORT": str(place.ports.gateway),
+            "TOUBAO_GATEWAY_PUBLIC_URL": place.gateway_url,
+        },
+    }
+
+
+def all_of(place: Place) -> dict[str, dict[str, str]]:
+    """By process name."""
+    return {
+        "sandbox": of_sandbox(place),
+        **{service: of_service(place, service) for service in (*SERVICES, "gateway")},
+    }
