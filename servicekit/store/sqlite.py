@@ -192,9 +192,9 @@ class SqliteStore:
             )
             for field in names:
                 column = _column(field)
-                connection.execute(
-                    f'CREATE INDEX IF NOT EXISTS "{name}.{field}" ON {table} ({column}, id) WHERE {column} IS NOT NULL'
-                )
+                # SQLite leaves a partial index aside on a column that is never null.
+                rows = "" if field == "pending" else f" WHERE {column} IS NOT NULL"
+                connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}.{field}" ON {table} ({column}, id){rows}')
         return SqliteCollection(self, table, names)
 
     async def ping(self) -> None:
