@@ -12,7 +12,7 @@ from contracts.facts import disclosure, identity, issuance, payment, proposal, s
 from contracts.facts.base import Fact
 from contracts.facts.proposal import ProductTerms
 from contracts.problems import Refuse
-from contracts.values import ActProof, Contract, DocumentRef, PremiumLine, Sha256, Slug
+from contracts.values import ActProof, Committed, Contract, DocumentRef, PremiumLine, Sha256, Slug
 
 Point = tuple[Slug, Slug]
 """(product, deadly point)"""
@@ -33,6 +33,8 @@ class Confirmations(Contract):
     advice_open: dict[Slug, tuple[Slug, ...]] = {}
     """Product → questions whose answers speak against buying it, not yet gone against (I30)."""
     questions_answered: tuple[Slug, ...] = ()
+    answers: dict[Slug, Committed] = {}
+    """Product → its answers to the insurer's questions."""
     forms: dict[Slug, signing.FormPrepared] = {}
     reviewed: tuple[Slug, ...] = ()
 
@@ -68,7 +70,10 @@ class Confirmations(Contract):
                 others = {p: advice for p, advice in self.advice_open.items() if p != fact.product}
                 return self._with(advice_open=others)
             case disclosure.QuestionsAnswered():
-                return self._with(questions_answered=_added(self.questions_answered, fact.product))
+                return self._with(
+                    questions_answered=_added(self.questions_answered, fact.product),
+                    answers={**self.answers, fact.product: fact.answers},
+                )
             case signing.FormPrepared():
                 return self._with(
                     forms={**self.forms, fact.product: fact},

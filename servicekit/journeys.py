@@ -49,10 +49,14 @@ S = TypeVar("S", bound=JourneyState)
 
 @dataclass(frozen=True)
 class Decided:
-    """What a decision came to: the facts it made, in order, and what to answer."""
+    """What a decision came to: the facts it made, in order, and what to answer.
+
+    With ``refusal`` the command is refused and the facts are the record of it, in place of the plain ``Refused``.
+    """
 
     facts: Sequence[Fact] = ()
     reply: Contract = field(default_factory=Done)
+    refusal: Refuse | None = None
 
 
 Decision = Callable[[S], Awaitable[Decided]]
@@ -155,7 +159,11 @@ class Journeys(Generic[S]):
                 reply: Contract | None = None
                 try:
                     decided = await decision(state)
-                    facts, reply = decided.facts, decided.reply
+                    facts = decided.facts
+                    if decided.refusal is None:
+                        reply = decided.reply
+                    else:
+                        problem = decided.refusal.problem
                 except Refuse as refusal:
                     problem = refusal.problem
                     if not refusal.kind.recorded or not document.version:

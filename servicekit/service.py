@@ -24,10 +24,11 @@ from pydantic import ValidationError
 
 from contracts import subjects
 from contracts.commands.base import Act, Answer, Beat, Command, Done, Query, Request
+from contracts.commands.evidence import Attest
 from contracts.commands.identity import Judgement, JudgeProof
 from contracts.facts.base import Fact, Refusal, fact_types
 from contracts.problems import FieldFault, Problem, Refuse
-from contracts.values import ActProof, Contract, canonical_json, sha256_hex
+from contracts.values import ActProof, Attestation, Contract, canonical_json, sha256_hex
 from servicekit.blobs import Blobs
 from servicekit.bus import Bus, BusUnavailable, Delivery
 from servicekit.journeys import Decided, Journeys, JourneyState, aftercare_subject, journey_subject
@@ -289,6 +290,19 @@ class Service(Generic[S, SettingsT]):
         except ProofRefused as refused:
             raise Refuse(refused.code) from None
         return judgement
+
+    async def attest(self, journey_id: str, state: S) -> Attestation:
+        """Evidence's signed word that it holds every fact this decision rests on (DESIGN §3).
+
+        Raises ``Refuse``: ``evidence_incomplete``, ``timestamp_unavailable``, or ``evidence_unavailable`` when
+        nobody answers. Fails closed (I33).
+        """
+        heads = {source: at for source, at in state.heard.items() if at and source in subjects.JOURNEY_SERVICES}
+        try:
+            attestation, _ = await self.bus.request(Attest(journey_id=journey_id, heads=heads), Attestation)
+        except BusUnavailable:
+            raise Refuse("evidence_unavailable", retry_after=5) from None
+        return attestation
 
     def moving(self, arguments: Contract) -> bool:  # noqa: ARG002
         """Whether a beat shows a person at work, so that the idle clock starts anew."""

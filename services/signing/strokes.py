@@ -139,6 +139,26 @@ def svg(handwriting: Handwriting, box: int) -> str:
     )
 
 
+def name_svg(handwriting: Handwriting) -> str:
+    """All boxes side by side as one SVG document, 100 units high."""
+    wide = 100 * handwriting.width / handwriting.height
+    groups = "".join(
+        f'<g transform="translate({index * wide:.2f} 0)">'
+        + "".join(
+            f'<path stroke-width="{width * 100:.2f}" d="M'
+            + "L".join(f"{x * 100:.2f} {y * 100:.2f}" for x, y in line)
+            + '"/>'
+            for width, line in _polylines(ink(handwriting, index))
+        )
+        + "</g>"
+        for index in range(len(handwriting.boxes))
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide * len(handwriting.boxes):.2f} 100">'
+        f'<g fill="none" stroke="#111" stroke-linecap="round" stroke-linejoin="round">{groups}</g></svg>'
+    )
+
+
 def appearance(handwriting: Handwriting, width: float, height: float) -> Appearance:
     """All boxes as the appearance of a signature field of that size, in points.
 
@@ -193,4 +213,19 @@ def picture(handwriting: Handwriting, box: int, size: int = 128, *, fit: bool = 
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=0)
     out = io.BytesIO()
     image.reduce(fine).save(out, "PNG")
+    return out.getvalue()
+
+
+def name_picture(handwriting: Handwriting, size: int = 128) -> bytes:
+    """All boxes side by side as one grey PNG, ``size`` pixels high, black ink on white."""
+    from PIL import Image
+
+    boxes = [Image.open(io.BytesIO(picture(handwriting, index, size))) for index in range(len(handwriting.boxes))]
+    image = Image.new("L", (sum(box.width for box in boxes), size), 255)
+    left = 0
+    for box in boxes:
+        image.paste(box, (left, 0))
+        left += box.width
+    out = io.BytesIO()
+    image.save(out, "PNG")
     return out.getvalue()

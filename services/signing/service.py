@@ -1,0 +1,374 @@
+"""Signing's handlers: bus in, rules, store out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Final
+
+from aiohttp import ClientSession, ClientTimeout
+
+from contracts.commands.base import Done
+from contracts.commands.signing import (
+    Box,
+    FormOffered,
+    FormSeen,
+    FormsOffered,
+    Handwriting,
+    PrepareForms,
+    ReviewForm,
+    SaveDraft,
+    Signature,
+    Signed,
+    SignForms,
+    SigningView,
+    ViewSigning,
+)
+from contracts.facts import signing as facts
+from contracts.facts.base import Fact
+from contracts.facts.proposal import JourneyOpened, ProductTerms
+from contracts.facts.signing import FormPrepared
+from contracts.problems import Refuse
+from contracts.values import CommittedFile, sha256_hex
+from products import Product, Release, Releases
+from products.layout import Formats, cover_lines, draw
+from products.opened import committed, values
+from servicekit.documents import timestamp
+from servicekit.documents.paper import paper_date, paper_period, paper_time, yuan
+from servicekit.documents.render import Renderer, RenderSettings
+from servicekit.documents.seal import Sealer, SigningKey, TimestampUnavailable
+from servicekit.documents.sheet import Amount, Cover, Row, Section
+from servicekit.service import Admitted, Decided, Ground, Service, answers
+from servicekit.settings import Settings
+from servicekit.store import Document, VersionConflict
+from services.signing import ink, rules, strokes
+from services.signing.application_form import ApplicationForm, DocumentRead, form_job, sign_form
+from services.signing.application_form import Question as FormQuestion
+from services.signing.rules import SigningState
+
+FORMATS: Final = Formats(yuan=yuan, day=paper_date, moment=paper_time, period=paper_period)
+BOX: Final = 300
+"""Pixels: the one size all boxes are brought to before they are drawn."""
+
+
+class SigningSettings(Settings):
+    service: ClassVar[str] = "signing"
+
+    signing_key_file: Path
+    """P-256 key of the application seal, PEM."""
+    signing_chain_file: Path
+    """Its certificate, then those above it, PEM."""
+    signing_tsa_url: str
+    signing_workers: int = 1
+
+
+class Signing(Service[SigningState, SigningSettings]):
+    name = "signing"
+    state = SigningState
+    settings = SigningSettings
+    hears = ("proposal", "identity", "disclosure")
+
+    def __init__(self, ground: Ground[SigningSettings]) -> None:
+        super().__init__(ground)
+        self.releases = Releases(self.set.releases_dir)
+        self.drafts = ground.store.collection("drafts")
+        self.written = ground.store.collection("written_strokes")
+        self.renderer = Renderer(RenderSettings(fonts=self.set.fonts_dir, workers=self.set.signing_workers))
+
+    async def open(self) -> None:
+        key = SigningKey.load(self.set.signing_key_file.read_bytes(), self.set.signing_chain_file.read_bytes())
+        self.http = ClientSession(timeout=ClientTimeout(total=10))
+        self.sealer = Sealer(key, timestamp.authority(self.set.signing_tsa_url, self.http))
+        await self.renderer.start()
+
+    async def close(self) -> None:
+        await self.renderer.stop()
+        await self.http.close()
+
+    def evolve(self, state: SigningState, fact: Fact) -> SigningState:
+        return rules.evolve(state, fact)
+
+    def due(self, state: SigningState) -> datetime | None:
+        return state.progress.signed.at if state.progress.signed is not None and rules.to_seal(state) else None
+
+    # -- forms ---------------------------------------------------------------------------------------------
+
+    @answers(PrepareForms)
+    async def prepare_forms(self, act: Admitted[Done], state: SigningState) -> Decided:
+        progress = state.progress
+        rules.check_ready(progress, act.judgement.attempt, act.at)
+        opened = progress.check_opened()
+        release = self.releases.get(opened.release)
+        made: list[FormPrepared] = []
+        for index, terms in enumerate(opened.products):
+            known = progress.confirmations.forms.get(terms.product)
+            if terms not in progress.chosen() or (known is not None and known.lock == terms.lock):
+                continue
+            form_no = f"{opened.proposal_no}-{index + 1}"
+            pdf = await self._draw(act, release.products[terms.product], opened, terms, state, form_no)
+            made.append(
+                FormPrepared(
+                    at=act.at,
+                    attempt=act.judgement.attempt,
+                    product=terms.product,
+                    form_no=form_no,
+                    form_version=rules.FORM_VERSION,
+                    form=await self.vault.seal_file(act.journey_id, pdf, "application/pdf"),
+                    lock=terms.lock,
+                )
+            )
+        for fact in made:
+            progress = progress.after(fact)
+        reviewed = progress.confirmations.reviewed
+        offered = tuple(_offered(form, reviewed=form.product in reviewed) for form in rules.current_forms(progress))
+        return Decided(made, FormsOffered(forms=offered))
+
+    async def _draw(
+        self,
+        act: Admitted[Done],
+        product: Product,
+        opened: JourneyOpened,
+        terms: ProductTerms,
+        state: SigningState,
+        form_no: str,
+    ) -> bytes:
+        """One template for every product; the product supplies data only."""
+        texts = {
+            key: await self.vault.open_text(act.journey_id, value) for key, value in committed(opened, terms).items()
+        }
+        shown = values(product, opened, terms, texts)
+        shown["policy"] = {"form_number": form_no, **await self._channel(act.journey_id, opened)}
+        part, subject = shown["part"], shown["subject"]
+        taxes = {tax.code: tax.name for tax in product.taxes}
+        answered = await self._answers(act.journey_id, state, terms.product)
+        form = ApplicationForm(
+            title=product.name + "投保单",
+            form_number=form_no,
+            form_version=rules.FORM_VERSION,
+            application_number=opened.proposal_no,
+            created=act.at,
+            insurer_name=product.insurer.name,
+            insurer_address=product.insurer.address,
+            insurer_hotline=product.insurer.hotline,
+            sections=tuple(
+                Section(title=s.title, rows=tuple(Row(label=label, value=text) for label, text in s.rows))
+                for s in draw(product, product.form, shown, FORMATS)
+                if s.rows
+            ),
+            covers=tuple(
+                Cover(name=line.name, limit=line.limit, deductible=line.note[:200], fen=line.premium_fen)
+                for line in cover_lines(product, part, subject, FORMATS)
+            ),
+            premium_fen=terms.premium_fen,
+            taxes=tuple(Amount(label=taxes.get(tax.kind, tax.kind), fen=tax.fen) for tax in terms.taxes),
+            total_fen=terms.premium_fen + sum(tax.fen for tax in terms.taxes),
+            period=paper_period(terms.period_from, terms.period_to),
+            special_terms=tuple(f"{term.title}:{term.text}" for term in product.special_terms),
+            dispute_resolution=product.disputes,
+            questions=tuple(
+                FormQuestion(text=q.text, answer=chosen.text)
+                for q in product.disclosure_questions
+                if (chosen := q.answer(answered.get(q.code, ""))) is not None
+            ),
+            channel=tuple(
+                Row(label=label, value=text)
+                for label, text in (
+                    ("销售渠道", shown["policy"]["channel"]),
+                    ("中介机构", shown["policy"]["intermediary"]),
+                    ("业务员", shown["policy"]["salesperson"]),
+                )
+                if text
+            ),
+            documents=tuple(
+                DocumentRead(title=text.title, version=text.version)
+                for d in terms.documents
+                if (text := product.document(d.document)) is not None
+            ),
+            declaration=tuple(line for line in product.declaration.statement.splitlines() if line.strip()),
+            sentence=product.declaration.sentence,
+            qr=f"{form_no} {terms.lock}",
+        )
+        return await self.renderer.render(form_job(form))
+
+    async def _channel(self, journey_id: str, opened: JourneyOpened) -> dict[str, str]:
+        seller = ""
+        if opened.salesperson is not None:
+            known = json.loads(await self.vault.open_text(journey_id, opened.salesperson))
+            seller = f"{known['name']} 执业证号 {known['licence_no']}"
+        return {"channel": opened.channel_id, "intermediary": opened.intermediary or "", "salesperson": seller}
+
+    async def _answers(self, journey_id: str, state: SigningState, product: str) -> Mapping[str, str]:
+        given = state.progress.confirmations.answers.get(product)
+        return {} if given is None else json.loads(await self.vault.open_text(journey_id, given))
+
+    @answers(ReviewForm)
+    async def review_form(self, act: Admitted[FormSeen], state: SigningState) -> Decided:
+        rules.check_ready(state.progress, act.judgement.attempt, act.at)
+        form = next((f for f in rules.current_forms(state.progress) if f.product == act.arguments.product), None)
+        if form is None:
+            raise Refuse("product_not_offered")
+        if form.form.commitment != act.arguments.form_commitment:
+            raise Refuse("form_changed")
+        if form.product in state.progress.confirmations.reviewed:
+            raise Refuse("already_done")
+        reviewed = facts.FormReviewed(
+            at=act.at, product=form.product, form_commitment=form.form.commitment, proof=act.proof
+        )
+        return Decided([reviewed])
+
+    # -- the signature -------------------------------------------------------------------------------------
+
+    @answers(SaveDraft)
+    async def save_draft(self, act: Admitted[Handwriting], state: SigningState) -> Done:
+        """The stroke just drawn is safe on the server, sealed; the browser keeps nothing."""
+        rules.check_ready(state.progress, act.judgement.attempt, act.at)
+        sealed = await self.vault.seal_file(
+            act.journey_id, act.arguments.model_dump_json().encode(), "application/json"
+        )
+        while True:
+            kept = await self.drafts.get(act.journey_id) or Document(act.journey_id)
+            kept.state = {"attempt": act.judgement.attempt, "draft": sealed.model_dump()}
+            try:
+                await self.drafts.save(kept)
+            except VersionConflict:
+                continue
+            return Done()
+
+    @answers(SignForms)
+    async def sign_forms(self, act: Admitted[Signature], state: SigningState) -> Decided:
+        progress, given = state.progress, act.arguments
+        rules.check_ready(progress, act.judgement.attempt, act.at)
+        opened = progress.check_opened()
+        release = self.releases.get(opened.release)
+        declared = rules.declaration([release.products[terms.product] for terms in progress.chosen()])
+        rules.check_signature(progress, given.items, given.declaration_sha256, declared)
+        name = await self.vault.open_text(act.journey_id, opened.policyholder.name)
+        raw = given.handwriting.model_dump_json().encode()
+        fingerprint = ink.fingerprint(given.handwriting)
+        seen = await self._seen(fingerprint, act)
+        checks = ink.check_ink(given.handwriting, name, seen_before=seen)
+        strokes_file = await self.vault.seal_file(act.journey_id, raw, "application/json")
+        if (failed := ink.failed(checks)) is not None:
+            rejected = facts.InkRejected(
+                at=act.at,
+                attempt_no=state.tries + 1,
+                reason=failed.code,
+                checks=checks,
+                strokes=strokes_file,
+                proof=act.proof,
+            )
+            where = None if failed.box is None else failed.box + 1
+            return Decided([rejected], refusal=Refuse(failed.code, box=where))
+        attestation = await self.attest(act.journey_id, state)
+        image, vector = await asyncio.to_thread(_drawings, given.handwriting)
+        signed = facts.FormsSigned(
+            at=act.at,
+            attempt=act.judgement.attempt,
+            items=given.items,
+            declaration_sha256=given.declaration_sha256,
+            strokes=strokes_file,
+            image=await self.vault.seal_file(act.journey_id, image, "image/png"),
+            vector=await self.vault.seal_file(act.journey_id, vector, "image/svg+xml"),
+            strokes_rendered_by=f"services.signing.strokes/{strokes.VERSION}",
+            ink_checks=checks,
+            legibility="not_judged",
+            signed_at=act.at,
+            attestation=attestation,
+            proof=act.proof,
+        )
+        return Decided([signed], Signed(signed_at=act.at, legibility="not_judged"))
+
+    async def _seen(self, fingerprint: str, act: Admitted[Signature]) -> bool:
+        """Whether these strokes were given before; remembers them for ever, under the command that brought them."""
+        try:
+            await self.written.save(Document(fingerprint, state={"command_id": act.command_id}))
+        except VersionConflict:
+            known = await self.written.get(fingerprint)
+            return known is not None and known.state["command_id"] != act.command_id
+        return False
+
+    async def work(self, journey_id: str, state: SigningState) -> None:
+        """Seals what was signed: the handwriting becomes the appearance of the form's signature field."""
+        signed = state.progress.signed
+        assert signed is not None
+        given = Handwriting.model_validate_json(await self.vault.open(journey_id, signed.strokes))
+        for form in rules.to_seal(state):
+            preview = await self.vault.open(journey_id, form.form)
+            try:
+                pdf = await sign_form(preview, _one_size(given), self.sealer, signed.signed_at)
+            except TimestampUnavailable:
+                raise Refuse("timestamp_unavailable") from None
+            sealed = facts.FormSealed(
+                at=self.now(),
+                product=form.product,
+                form_no=form.form_no,
+                form=await self.vault.seal_file(journey_id, pdf, "application/pdf"),
+                first_revision=form.form.commitment,
+            )
+
+            async def decision(now: SigningState, sealed: facts.FormSealed = sealed) -> list[Fact]:
+                return [] if sealed.product in now.sealed_forms else [sealed]
+
+            await self.journeys.append(journey_id, decision)
+
+    # -- reading it all back -------------------------------------------------------------------------------
+
+    @answers(ViewSigning)
+    async def view(self, query: ViewSigning) -> SigningView:
+        state = await self.journeys.state(query.journey_id)
+        progress = state.progress
+        opened = progress.check_opened()
+        release: Release = self.releases.get(opened.release)
+        confirmed = progress.confirmations
+        forms = tuple(
+            confirmed.forms[terms.product]
+            for terms in progress.chosen()
+            if terms.product in confirmed.forms and confirmed.forms[terms.product].lock == terms.lock
+        )
+        complete = bool(forms) and len(forms) == len(progress.chosen())
+        declared = rules.declaration([release.products[terms.product] for terms in progress.chosen()])
+        draft = await self.drafts.get(query.journey_id)
+        return SigningView(
+            forms=tuple(_offered(form, reviewed=form.product in confirmed.reviewed) for form in forms),
+            items=rules.items(progress, forms) if complete else (),
+            declaration=declared,
+            declaration_sha256=sha256_hex(declared.encode()),
+            draft=CommittedFile.model_validate(draft.state["draft"])
+            if draft is not None and draft.state["attempt"] == progress.attempt
+            else None,
+            signed_at=None if progress.signed is None else progress.signed.signed_at,
+            sealed=tuple(state.sealed_forms.values()),
+        )
+
+
+def _offered(form: FormPrepared, *, reviewed: bool) -> FormOffered:
+    return FormOffered(
+        product=form.product,
+        form_no=form.form_no,
+        form_version=form.form_version,
+        form=form.form,
+        reviewed=reviewed,
+    )
+
+
+def _one_size(given: Handwriting) -> strokes.Handwriting:
+    """The drawing code takes boxes of one size; phones may have given each its own."""
+
+    def points(box: Box) -> tuple[strokes.Stroke, ...]:
+        scale = BOX / box.height
+        return tuple(
+            tuple((p.x * scale, p.y * scale, float(p.t), p.pressure) for p in stroke)
+            for stroke in box.strokes
+            if stroke
+        )
+
+    return strokes.Handwriting(width=BOX, height=BOX, boxes=tuple(points(box) for box in given.boxes))
+
+
+def _drawings(given: Handwriting) -> tuple[bytes, bytes]:
+    """The whole name as a picture and as a drawing, box beside box."""
+    writing = _one_size(given)
+    return strokes.name_picture(writing), strokes.name_svg(writing).encode()
