@@ -36,12 +36,12 @@ class DrawnSection:
 
 @dataclass(frozen=True, slots=True)
 class CoverLine:
-    """One line of the table of covers. ``premium_fen`` is None when another cover's premium includes it."""
+    """One line of the table of covers. ``premium_fen`` is 0 where another cover's premium includes it."""
 
     name: str
     limit: str
     note: str
-    premium_fen: int | None
+    premium_fen: int
 
 
 def draw(product: Product, layout: Layout, values: Mapping[str, Any], formats: Formats) -> tuple[DrawnSection, ...]:
@@ -78,8 +78,7 @@ def cover_lines(
                 root, _, name = cover.seats.partition(".")
                 seats = (subject if root == "subject" else part.get("fields", {})).get(name)
                 limit += f"×{seats}座"
-        premium = line["premium_fen"] if cover.premium == "priced" else None
-        lines.append(CoverLine(cover.name, limit, cover.note or "", premium))
+        lines.append(CoverLine(cover.name, limit, cover.note or "", line["premium_fen"]))
     return tuple(lines)
 
 
