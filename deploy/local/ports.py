@@ -53,7 +53,6 @@ class Ports:
         """Where ``/metrics``, ``/healthz`` and ``/readyz`` of a service are."""
         return self.gateway_ops if service == "gateway" else self.services_ops[SERVICES.index(service)]
 
-
     def all(self) -> dict[str, int]:
         """By what they are for."""
         named = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "services_ops"}

@@ -61,7 +61,8 @@ class LocalRun:
         fonts: Path = FONTS,
     ) -> None:
         """``products``: folders published instead of the house's own. ``extra``: environment by process name, over
-        what the run gives; under ``""`` for all services and the gateway."""
+        what the run gives; under ``""`` for all services and the gateway.
+        """
         self.ports = ports or Ports.pick(0)
         self.layout = Layout(folder.resolve(), fonts.resolve())
         self.store = store

@@ -35,7 +35,10 @@ class LocalSettings(BaseSettings):
     @property
     def folder(self) -> Path:
         """Runs at other ports have files of their own: their certificates and links carry the ports."""
-        return ROOT / "var" if self.port_base == BASE else ROOT / "var" / f"at-{self.port_base}"
+        if self.port_base == BASE:
+            return ROOT / "var"
+        # Free ports come but once, so such runs share nothing.
+        return ROOT / "var" / (f"at-{self.port_base}" if self.port_base else f"run-{os.getpid()}")
 
 
 def inherited() -> dict[str, str]:

@@ -55,9 +55,7 @@ def start_wire_server(data_dir: Path, port: int | None = None) -> WireServer:
     data_dir.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     with (data_dir / "server.out").open("ab") as out:
-        process = subprocess.Popen(
-            command(data_dir, port), stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT
-        )
+        process = subprocess.Popen(command(data_dir, port), stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT)
     server = WireServer(f"mongodb://{HOST}:{port}", process)
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:

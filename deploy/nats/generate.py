@@ -46,9 +46,7 @@ def write(
     settings = configuration(
         partners,
         services_key=public_key(services_seed(into)),
-        partner_keys={
-            p.channel_id: p.public_key or public_key(partner_seed(into, p.channel_id)) for p in partners
-        },
+        partner_keys={p.channel_id: p.public_key or public_key(partner_seed(into, p.channel_id)) for p in partners},
     )
     here = into.resolve()
     settings = {
@@ -71,9 +69,7 @@ def write(
     return path
 
 
-def configuration(
-    partners: Sequence[Partner], *, services_key: str, partner_keys: dict[str, str]
-) -> dict[str, Any]:
+def configuration(partners: Sequence[Partner], *, services_key: str, partner_keys: dict[str, str]) -> dict[str, Any]:
     """Accounts as nats-server reads them. Pure."""
     api = "$JS.API."
     accounts: dict[str, Any] = {
@@ -128,7 +124,7 @@ def public_key(seed_file: Path) -> str:
         with os.fdopen(handle, "wb") as file:
             file.write(seed + b"\n")
     pair = nkeys.from_seed(bytearray(seed_file.read_bytes().strip()))
-    return pair.public_key.decode()
+    return bytes(pair.public_key).decode()
 
 
 def main() -> None:

@@ -83,7 +83,8 @@ async def provision(
     prune: bool = False,
 ) -> list[str]:
     """Raises ``NotAsWished``. Returns the durables of partners who aren't listed any more: with ``prune`` they
-    have been deleted, and with them how far each partner had read."""
+    have been deleted, and with them how far each partner had read.
+    """
     options = {"nkeys_seed": str(seed_file)} if seed_file else {}
     client = await nats.connect(url, name="provision", connect_timeout=5, max_reconnect_attempts=3, **options)
     try:
@@ -143,15 +144,11 @@ def main() -> None:
     parser.add_argument("--seed", type=Path, default=None, help="seed of the services' user")
     parser.add_argument("--partners", type=Path, default=PARTNERS_FILE)
     parser.add_argument("--replicas", type=int, default=1, help="3 on a cluster")
-    parser.add_argument(
-        "--prune", action="store_true", help="delete durables of partners not listed any more"
-    )
+    parser.add_argument("--prune", action="store_true", help="delete durables of partners not listed any more")
     asked = parser.parse_args()
     partners = read(asked.partners)
     left = asyncio.run(provision(asked.url, asked.seed, partners, replicas=asked.replicas, prune=asked.prune))
-    print(
-        f"streams: {', '.join(s.name for s in STREAMS)}; durables: {', '.join(p.durable for p in partners)}"
-    )
+    print(f"streams: {', '.join(s.name for s in STREAMS)}; durables: {', '.join(p.durable for p in partners)}")
     for name in left:
         print(f"{name}: {'deleted' if asked.prune else 'no such partner any more (--prune deletes it)'}")
 

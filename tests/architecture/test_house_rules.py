@@ -75,8 +75,15 @@ def permits_dwell_scale(condition: ast.AST) -> bool:
 def environment_is_read_by_settings_alone(source: Source) -> Iterator[str]:
     if source.path.stem == "settings" or source.package == "examples":
         return
+    # Setting a variable for a C library or a child is no reading.
+    set_only = {
+        id(node.value)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+    }
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Attribute) and dotted(node) in {"os.environ", "os.environb"}:
+        names_it = isinstance(node, ast.Attribute) and dotted(node) in {"os.environ", "os.environb"}
+        if names_it and id(node) not in set_only:
             yield f"{source.name}:{node.lineno} reads the environment"
         if isinstance(node, ast.Call) and dotted(node.func) in {"os.getenv", "getenv", "os.getenvb"}:
             yield f"{source.name}:{node.lineno} reads the environment"
@@ -87,9 +94,12 @@ def environment_is_read_by_settings_alone(source: Source) -> Iterator[str]:
 
 
 IMPURE_MODULES = frozenset(
-    """aiohttp asyncio httpx io logging motor nats os pathlib pymongo random requests secrets socket sqlite3
-    subprocess threading time ulid uuid urllib""".split()
-)
+    {
+        "aiohttp", "asyncio", "httpx", "io", "logging", "motor", "nats", "os", "pathlib", "pymongo",
+        "random", "requests", "secrets", "socket", "sqlite3", "subprocess", "threading", "time", "ulid",
+        "uuid", "urllib",
+    }
+)  # fmt: skip
 """What rules may not even import: clocks, chance, ids made on the spot, and every way out of the process."""
 IMPURE_KIT = ("servicekit.bus", "servicekit.store", "servicekit.blobs", "servicekit.vault", "servicekit.runner",
               "servicekit.settings", "servicekit.telemetry")  # fmt: skip
@@ -120,7 +130,12 @@ def rules_are_pure(source: Source) -> Iterator[str]:
                 yield f"{source.name}:{node.lineno} calls {called}"
 
 
-EMPTY_NAMES = frozenset("utils util common manager managers helper helpers misc base_utils tools lib".split())
+EMPTY_NAMES = frozenset(
+    {
+        "utils", "util", "common", "manager", "managers", "helper", "helpers", "misc", "base_utils",
+        "tools", "lib",
+    }
+)  # fmt: skip
 EMPTY_CLASS = re.compile(r"(Manager|Helpers?|Utils?)$")
 
 

@@ -33,7 +33,7 @@ def alive(pid: int) -> bool:
 
 async def gone(pid: int, within: float = 8.0) -> None:
     async with asyncio.timeout(within):
-        while alive(pid):
+        while alive(pid):  # noqa: ASYNC110 - the kernel tells nobody of a grandchild's end
             await asyncio.sleep(0.02)
 
 
@@ -67,8 +67,10 @@ async def test_the_ground_stands_and_is_left_clean(tmp_path: Path) -> None:
 async def test_a_second_start_keeps_keys_and_release(tmp_path: Path) -> None:
     ports = Ports.pick(0)
     async with LocalRun(tmp_path / "var", services=(), ports=ports) as run:
+        assert run.nats_seed is not None
         before = (run.place.release, run.layout.master_key.read_bytes(), run.nats_seed.read_bytes())
     async with LocalRun(tmp_path / "var", services=(), ports=ports) as run:
+        assert run.nats_seed is not None
         assert (run.place.release, run.layout.master_key.read_bytes(), run.nats_seed.read_bytes()) == before
 
 
@@ -99,10 +101,12 @@ async def test_an_accident_is_noticed_and_told(ground: LocalRun) -> None:
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     ports = Ports.pick(0)
-    with socket.create_server(("127.0.0.1", ports.gateway)):
-        with pytest.raises(PortTaken, match=f"port {ports.gateway} .for gateway."):
-            async with LocalRun(tmp_path / "var", services=(), ports=ports):
-                pass
+    run = LocalRun(tmp_path / "var", services=(), ports=ports)
+    with (
+        socket.create_server(("127.0.0.1", ports.gateway)),
+        pytest.raises(PortTaken, match=rf"port {ports.gateway} .for gateway."),
+    ):
+        await run.start()
     assert not (tmp_path / "var").exists()
 
 
@@ -111,7 +115,7 @@ async def test_a_service_that_cannot_start_stops_the_run_and_says_why(tmp_path: 
     run = LocalRun(tmp_path / "var", services=("proposal",), extra=told)
     with pytest.raises(BaseExceptionGroup) as caught:
         await run.__aenter__()
-    assert caught.group_contains(Ended, match="(?s)proposal ended.*store")
+    assert caught.group_contains(Ended, match=r"(?s)proposal ended.*store")
     assert not alive(run.process("nats").pid)
     assert not alive(run.process("sandbox").pid)
 
@@ -170,7 +174,7 @@ async def test_what_ignores_the_request_is_ended_with_what_it_started(tmp_path: 
 
 
 async def test_the_end_of_a_program_carries_its_last_lines(tmp_path: Path) -> None:
-    with pytest.raises(Ended, match="(?s)status 3.*no paper"):
+    with pytest.raises(Ended, match=r"(?s)status 3.*no paper"):
         await run_to_end(
             program(tmp_path, "import sys; print('no paper'); sys.exit(3)"),
             tmp_path / "one.log",
@@ -180,7 +184,9 @@ async def test_the_end_of_a_program_carries_its_last_lines(tmp_path: Path) -> No
 
 async def test_lines_stand_behind_their_programs_name(tmp_path: Path) -> None:
     out = io.StringIO()
-    code = """print('{"time": "t", "level": "WARNING", "service": "s", "message": "slow", "step": 3}'); print('plain')"""
+    code = (
+        """print('{"time": "t", "level": "WARNING", "service": "s", "message": "slow", "step": 3}'); print('plain')"""
+    )
     await run_to_end(program(tmp_path, code, "signing"), tmp_path / "one.log", Console("everything", out))
     first, second = out.getvalue().splitlines()
     assert first.endswith("signing      | WARNING slow step=3")
