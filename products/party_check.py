@@ -45,8 +45,12 @@ class FieldError(Contract):
 
 
 def at(pointer: str, *keys: str | int) -> str:
-    """A JSON pointer below ``pointer``, with ``~`` and ``/`` escaped (RFC 6901 §3)."""
-    return pointer + "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+    """A JSON pointer below ``pointer``, with ``~`` and ``/`` escaped (RFC 6901 §3).
+
+    A lone surrogate, which JSON may carry in an unknown key and UTF-8 may not, becomes ``?``.
+    """
+    path = "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+    return pointer + path.encode("utf-8", "replace").decode()
 
 
 def unfit_character(text: str) -> bool:

@@ -70,7 +70,10 @@ def _read(folders: Sequence[Path]) -> tuple[Manifest, dict[str, bytes]]:
             if path.suffix not in (".yaml", ".md") or not path.is_file():
                 continue
             content = path.read_bytes()
-            files[path.relative_to(folder).as_posix()] = sha256_hex(content)
+            name = path.relative_to(folder).as_posix()
+            if name in files:
+                raise ProductError(f"{folder}: {name} is already in another folder")
+            files[name] = sha256_hex(content)
             sources[sha256_hex(content)] = content
             seen.add(sha256_hex(content))
         if expected - seen:

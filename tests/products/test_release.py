@@ -196,12 +196,12 @@ def test_I2_an_exclusion_must_be_conspicuous(copy: Path) -> None:
 
 def test_a_document_nobody_lists_is_an_error(copy: Path) -> None:
     (copy / "motor_commercial/documents/extra.md").write_text("# 多余\n\n一段话。\n")
-    with pytest.raises(ProductError, match="extra.md is in the folder but not listed"):
+    with pytest.raises(ProductError, match=r"extra\.md is in the folder but not listed"):
         read_product(copy / "motor_commercial")
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ProductError, match="no product.yaml"):
+    with pytest.raises(ProductError, match=r"no product\.yaml"):
         read_products(tmp_path)
 
 
