@@ -13,7 +13,6 @@ certificate chain and the authority's real token (a signature then costs 10 ms i
 import asyncio
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
@@ -31,6 +30,7 @@ from pyhanko.sign.signers.pdf_signer import PdfSignatureMetadata, PdfSigner
 from pyhanko.stamp import StaticStampStyle
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
+from servicekit.documents.appearance import Appearance
 from servicekit.documents.timestamp import TimeStamper, TimestampUnavailable, token_over
 
 __all__ = ["Appearance", "Certify", "NoSuchField", "Sealer", "SigningKey", "TimestampUnavailable", "field_size"]
@@ -48,18 +48,6 @@ class Certify(Enum):
 
     NOTHING = MDPPerm.NO_CHANGES
     FURTHER_SIGNATURES = MDPPerm.FILL_FORMS
-
-
-@dataclass(frozen=True)
-class Appearance:
-    """What a signature field shows: PDF content operators in a box of points, origin at the lower left.
-
-    Paths and colours only, no text: text would need an embedded font.
-    """
-
-    width: float
-    height: float
-    operators: bytes
 
 
 class SigningKey(Signer):

@@ -95,7 +95,8 @@ async def check(token: bytes, digest: bytes, *, roots: Sequence[bytes] = ()) -> 
             raise TimestampInvalid("not a timestamp token")
         at, serial = cast("tuple[datetime, int]", (info["gen_time"].native, info["serial_number"].native))
         anchors = [x509.Certificate.load(r) for r in roots]
-        context = ValidationContext(trust_roots=anchors, allow_fetching=False, moment=at) if anchors else None
+        # Never None: pyHanko would then trust what the operating system trusts.
+        context = ValidationContext(trust_roots=anchors, allow_fetching=False, moment=at)
         said: dict[str, Any] = await validate_tst_signed_data(
             signed, context, lambda algorithm: digest if algorithm == "sha256" else b""
         )

@@ -11,9 +11,10 @@ from pydantic import Field, JsonValue, model_validator
 
 from contracts import Contract
 from contracts.values import Fen, Instant, canonical_json
+from servicekit.documents.appearance import Appearance
 from servicekit.documents.paper import paper_date
 from servicekit.documents.render import Attached, Job
-from servicekit.documents.seal import Appearance, Certify, Sealer
+from servicekit.documents.seal import Certify, Sealer
 from servicekit.documents.sheet import Amount, Cover, Row, Section, Text, check_totals
 
 TEMPLATES = Path(__file__).parent / "templates"

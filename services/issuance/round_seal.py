@@ -12,6 +12,7 @@ what binds is the signature.
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from fontTools.pens.basePen import BasePen
 from fontTools.pens.transformPen import TransformPen
 from fontTools.ttLib import TTFont
 
+from servicekit.documents.appearance import Appearance
 from servicekit.documents.fonts import MissingGlyph
-from servicekit.documents.seal import Appearance
 
 DIAMETER = 40 / 25.4 * 72
 """40 mm, in points."""
@@ -55,8 +56,8 @@ class _Operators(BasePen):
 class _Lettering:
     """Places single characters as filled outlines."""
 
-    def __init__(self, sources: Sequence[Path]) -> None:
-        self._fonts: list[Any] = [TTFont(source, lazy=True) for source in sources]
+    def __init__(self, fonts: Sequence[Any]) -> None:
+        self._fonts = fonts
         self._cmaps: list[dict[int, str]] = [font.getBestCmap() for font in self._fonts]
 
     def draw(self, character: str, at: Transform, out: list[str]) -> None:
@@ -82,15 +83,16 @@ def round_seal(name: str, caption: str, sources: tuple[Path, ...]) -> Appearance
     """
     if not 1 <= len(name) <= 40 or len(caption) > 12:
         raise ValueError("the text does not fit the seal")
-    lettering = _Lettering(sources)
-    middle = DIAMETER / 2
-    out = [f"{_RED} RG {_RED} rg", "2.3 w", *_circle(middle, middle - 1.5), "s"]
-    _arc(lettering, name, middle, out)
-    out += [*_star(middle, middle + DIAMETER * 0.015, DIAMETER * 0.145), "f"]
-    size = min(DIAMETER * 0.088, DIAMETER * 0.52 / max(len(caption), 1))
-    for i, character in enumerate(caption):
-        x = middle + (i - (len(caption) - 1) / 2) * size * 1.04
-        lettering.draw(character, Transform().translate(x, middle - DIAMETER * 0.262).scale(size * 0.94, size), out)
+    with ExitStack() as opened:
+        lettering = _Lettering([opened.enter_context(TTFont(source, lazy=True)) for source in sources])
+        middle = DIAMETER / 2
+        out = [f"{_RED} RG {_RED} rg", "2.3 w", *_circle(middle, middle - 1.5), "s"]
+        _arc(lettering, name, middle, out)
+        out += [*_star(middle, middle + DIAMETER * 0.015, DIAMETER * 0.145), "f"]
+        size = min(DIAMETER * 0.088, DIAMETER * 0.52 / max(len(caption), 1))
+        for i, character in enumerate(caption):
+            x = middle + (i - (len(caption) - 1) / 2) * size * 1.04
+            lettering.draw(character, Transform().translate(x, middle - DIAMETER * 0.262).scale(size * 0.94, size), out)
     return Appearance(DIAMETER, DIAMETER, "\n".join(out).encode())
 
 

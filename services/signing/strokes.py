@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from contracts import Contract
-from servicekit.documents.seal import Appearance
+from servicekit.documents.appearance import Appearance
 
 VERSION = 1
 

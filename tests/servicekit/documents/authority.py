@@ -1,7 +1,7 @@
 """A throwaway certificate authority and timestamp authority for tests."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from asn1crypto import keys
 from asn1crypto import x509 as asn1_x509
@@ -19,9 +19,7 @@ ENDS = datetime(2060, 1, 1, tzinfo=UTC)
 
 
 def _name(common: str) -> x509.Name:
-    return x509.Name(
-        [x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"), x509.NameAttribute(NameOID.COMMON_NAME, common)]
-    )
+    return x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"), x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,13 @@ async def test_data_is_text_never_markup(renderer: Renderer, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "address",
-    ["file:///etc/passwd", "http://127.0.0.1:9/x.css", "../secret.css", "https://file.invalid/other", "data:text/css,p{}"],
+    [
+        "file:///etc/passwd",
+        "http://127.0.0.1:9/x.css",
+        "../secret.css",
+        "https://file.invalid/other",
+        "data:text/css,p{}",
+    ],
 )
 async def test_only_our_folder_is_served(renderer: Renderer, tmp_path: Path, address: str) -> None:
     (tmp_path / "secret.css").write_text("p{}")
@@ -131,7 +137,9 @@ async def test_workers_are_recycled(tmp_path: Path) -> None:
 async def test_stop_is_quick_even_while_busy(tmp_path: Path) -> None:
     busy = Renderer(render_settings())
     await busy.start()
-    rendering = asyncio.create_task(busy.render(job(tmp_path, "<div style='display:flex'>" * 14 + "王" + "</div>" * 14)))
+    rendering = asyncio.create_task(
+        busy.render(job(tmp_path, "<div style='display:flex'>" * 14 + "王" + "</div>" * 14))
+    )
     await asyncio.sleep(0)
     began = time.monotonic()
     await busy.stop()

@@ -61,7 +61,10 @@ def usual() -> PolicyDocument:
         premium_fen=2_572_45,
         total_fen=2_572_45,
         period="自2026年3月15日0时起至2027年3月14日24时止",
-        special_terms=("本保单为电子保单，与纸质保单具有同等法律效力。", "保险车辆发生保险事故后，请及时拨打客户服务电话报案。"),
+        special_terms=(
+            "本保单为电子保单，与纸质保单具有同等法律效力。",
+            "保险车辆发生保险事故后，请及时拨打客户服务电话报案。",
+        ),
         dispute_resolution="提交广州仲裁委员会仲裁",
         channel=(
             Row(label="销售渠道", value="保险专业代理"),
@@ -135,7 +138,7 @@ def hardest() -> PolicyDocument:
                             *vehicle.rows[:2],
                             Row(
                                 label="厂牌型号",
-                                value="梅赛德斯-奔驰 BENZ GLS450 4MATIC 豪华型 WDC1679591A ZHONGWENCHANGXINGHAO-EDITION",
+                                value="梅赛德斯-奔驰 BENZ GLS450 4MATIC 豪华型 WDC1679591A LONGNAME-EDITION",
                             ),
                             *vehicle.rows[3:],
                         )

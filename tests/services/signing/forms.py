@@ -8,9 +8,11 @@ from services.signing.application_form import ApplicationForm, DocumentRead, Que
 CREATED = datetime(2026, 3, 7, 8, 5, 9, tzinfo=UTC)
 
 DECLARATION = (
-    "本人确认已收到保险条款全文及《机动车商业保险免责事项说明书》。保险人已通过上述书面形式向本人详细介绍并提供投保险种所使用的条款，"
-    "并对其中免除保险人责任的条款（包括但不限于责任免除、投保人被保险人义务、赔偿处理、附则等），"
-    "以及本保险合同中付费约定和特别约定的内容向本人作了明确说明，本人已充分理解并接受上述内容，同意以此作为订立保险合同的依据。",
+    (
+        "本人确认已收到保险条款全文及《机动车商业保险免责事项说明书》。保险人已通过上述书面形式向本人详细介绍并提供投保险种所使用的条款，"
+        "并对其中免除保险人责任的条款（包括但不限于责任免除、投保人被保险人义务、赔偿处理、附则等），"
+        "以及本保险合同中付费约定和特别约定的内容向本人作了明确说明，本人已充分理解并接受上述内容，同意以此作为订立保险合同的依据。"
+    ),
     "本人自愿投保上述险种，上述所填写的内容均属实。",
 )
 SENTENCE = "保险人已明确说明免除保险人责任条款的内容及法律后果。"
@@ -34,7 +36,9 @@ def usual() -> ApplicationForm:
                     Row(label="证件类型", value="居民身份证"),
                     Row(label="证件号码", value="440106199003071234"),
                     Row(label="移动电话", value="13800138000"),
-                    Row(label="住址", value="广东省广州市天河区体育西路一百零三号维多利广场A座二十八楼2803室", wide=True),
+                    Row(
+                        label="住址", value="广东省广州市天河区体育西路一百零三号维多利广场A座二十八楼2803室", wide=True
+                    ),
                 ),
             ),
             Section(
@@ -74,7 +78,10 @@ def usual() -> ApplicationForm:
         premium_fen=2_572_45,
         total_fen=2_572_45,
         period="自2026年3月15日0时起至2027年3月14日24时止",
-        special_terms=("本保单为电子保单，与纸质保单具有同等法律效力。", "保险车辆发生保险事故后，请及时拨打客户服务电话报案。"),
+        special_terms=(
+            "本保单为电子保单，与纸质保单具有同等法律效力。",
+            "保险车辆发生保险事故后，请及时拨打客户服务电话报案。",
+        ),
         dispute_resolution="提交广州仲裁委员会仲裁",
         questions=(
             Question(text="投保车辆是否用于网约车、租赁或其他营业性运输？", answer="否"),
@@ -113,7 +120,11 @@ def hardest() -> ApplicationForm:
                         "rows": (
                             Row(label="姓名", value=NAME_OF_TWENTY),
                             *holder.rows[1:4],
-                            Row(label="住址", value="新疆维吾尔自治区伊犁哈萨克自治州霍尔果斯市𬭚㛃䶮街道" * 2 + "18号楼3单元1204室", wide=True),
+                            Row(
+                                label="住址",
+                                value="新疆维吾尔自治区伊犁哈萨克自治州霍尔果斯市𬭚㛃䶮街道" * 2 + "18号楼3单元1204室",
+                                wide=True,
+                            ),
                         )
                     }
                 ),
@@ -124,7 +135,7 @@ def hardest() -> ApplicationForm:
                             *vehicle.rows[:2],
                             Row(
                                 label="厂牌型号",
-                                value="梅赛德斯-奔驰 BENZ GLS450 4MATIC 豪华型 WDC1679591A ZHONGWENCHANGXINGHAO-EDITION",
+                                value="梅赛德斯-奔驰 BENZ GLS450 4MATIC 豪华型 WDC1679591A LONGNAME-EDITION",
                             ),
                             *vehicle.rows[3:],
                         )
@@ -147,7 +158,11 @@ def hardest() -> ApplicationForm:
                 )
             ),
             "premium_fen": 13_206_45,
-            "taxes": (Amount(label="车船税（当年应缴）", fen=480_00), Amount(label="车船税（往年补缴）", fen=0), Amount(label="车船税滞纳金", fen=0)),
+            "taxes": (
+                Amount(label="车船税（当年应缴）", fen=480_00),
+                Amount(label="车船税（往年补缴）", fen=0),
+                Amount(label="车船税滞纳金", fen=0),
+            ),
             "total_fen": 13_686_45,
         }
     )

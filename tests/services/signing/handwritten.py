@@ -1,5 +1,7 @@
 """A name written by hand, as a phone records it."""
 
+from itertools import pairwise
+
 from services.signing.strokes import Handwriting
 
 _SHAPES: dict[str, list[list[tuple[float, float]]]] = {
@@ -35,7 +37,7 @@ def written(name: str = "王小明") -> Handwriting:
         strokes: list[tuple[tuple[float, float, float, float], ...]] = []
         for shape in _SHAPES[character]:
             points: list[tuple[float, float, float, float]] = []
-            for (x0, y0), (x1, y1) in zip(shape, shape[1:], strict=False):
+            for (x0, y0), (x1, y1) in pairwise(shape):
                 for step in range(6):
                     u = step / 6
                     points.append((x0 + (x1 - x0) * u, y0 + (y1 - y0) * u, clock, 0.5))
