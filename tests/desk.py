@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from contracts import subjects
 from contracts.commands import evidence as evidence_commands
 from contracts.commands.base import Act, Answer, Command, Request
-from contracts.commands.identity import IssueNonce, JudgeProof, Judgement, Nonce
+from contracts.commands.identity import IssueNonce, Judgement, JudgeProof, Nonce
 from contracts.facts.base import Fact
 from contracts.facts.identity import DeviceKey
 from contracts.problems import Problem, Refuse
@@ -71,8 +71,7 @@ class Desk:
 
         ``command_id``, ``after``, ``device``, ``path``, ``method`` may be given.
         """
-        answer = await self.ask(await self.make_act(kind, journey_id, body, **kw))
-        return answer
+        return await self.ask(await self.make_act(kind, journey_id, body, **kw))
 
     async def make_act(
         self,
@@ -92,9 +91,7 @@ class Desk:
         raw = (
             b"{}"
             if body is None
-            else (
-                body.model_dump_json().encode() if isinstance(body, Contract) else json.dumps(body).encode()
-            )
+            else (body.model_dump_json().encode() if isinstance(body, Contract) else json.dumps(body).encode())
         )
         url = self.base + (path or f"/v1/journeys/{journey_id}/{kind.verb}")
         jws = (device or self.device).proof(method, url, raw, nonce=nonce, token=token)

@@ -33,9 +33,7 @@ class Device:
     @property
     def thumbprint(self) -> str:
         """RFC 7638: members in lexicographic order."""
-        return _b64(
-            hashlib.sha256(json.dumps(self.jwk, sort_keys=True, separators=(",", ":")).encode()).digest()
-        )
+        return _b64(hashlib.sha256(json.dumps(self.jwk, sort_keys=True, separators=(",", ":")).encode()).digest())
 
     def proof(
         self,
@@ -64,9 +62,7 @@ class Device:
 
     def sign(self, header: dict[str, Any], payload: dict[str, Any]) -> str:
         """ES256 (RFC 7518 §3.4) over any header and payload."""
-        signing_input = ".".join(
-            _b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, payload)
-        )
+        signing_input = ".".join(_b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, payload))
         r, s = decode_dss_signature(self._key.sign(signing_input.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signing_input}.{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 

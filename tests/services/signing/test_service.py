@@ -1,0 +1,263 @@
+"""Signing at its desk: the real forms, the real ink checks, one act over everything."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.commands.evidence import Attest
+from contracts.commands.signing import (
+    FormSeen,
+    PrepareForms,
+    ReviewForm,
+    SaveDraft,
+    SignForms,
+    SigningView,
+    ViewSigning,
+)
+from contracts.facts import proposal as proposal_facts
+from contracts.facts import signing as facts
+from contracts.facts.base import Fact
+from contracts.problems import Refuse
+from contracts.values import Attestation
+from deploy.sandbox.process import running
+from deploy.sandbox.settings import Party, SandboxSettings
+from deploy.simulator.device import Device
+from deploy.simulator.hand import writes
+from services.signing.rules import SigningState, evolve
+from services.signing.service import Signing
+from tests.desk import Desk, desk
+from tests.nats_server import NatsServer
+from tests.purchase import Purchase, published, purchase
+from tests.servicekit.documents.prepared import fonts_folder
+
+
+@pytest.fixture
+async def at(nats: NatsServer, tmp_path: Path) -> AsyncIterator[Desk]:
+    published(tmp_path / "releases")
+    keys = tmp_path / "sandbox"
+    async with running(SandboxSettings(data_dir=keys, port=0)) as sandbox:
+        more = {
+            "signing_key_file": keys / "keys/application.key.pem",
+            "signing_chain_file": keys / "certs/application.chain.pem",
+            "signing_tsa_url": sandbox.urls[Party.AUTHORITY] + "/sandbox/tsa/tsa",
+            "fonts_dir": fonts_folder(),
+        }
+        async with desk(Signing, tmp_path, nats, **more) as opened:
+            yield opened
+
+
+@pytest.fixture
+async def ready(at: Desk) -> Purchase:
+    """A customer who has read everything."""
+    return await purchase(at, published(at.folder / "releases")).up_to("read")
+
+
+def hand(name: str = "王小明", seed: int = 1) -> dict[str, Any]:
+    return writes(name, random.Random(seed))
+
+
+async def reviewed(buyer: Purchase) -> SigningView:
+    """Forms prepared and each one reviewed; what the page would show then."""
+    at, journey = buyer.at, buyer.journey_id
+    for form in (await at.act(PrepareForms, journey)).forms:
+        await at.act(ReviewForm, journey, FormSeen(product=form.product, form_commitment=form.form.commitment))
+    return await at.ask(ViewSigning(journey_id=journey))
+
+
+def signature(view: SigningView, handwriting: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "items": [item.model_dump() for item in view.items],
+        "declaration_sha256": view.declaration_sha256,
+        "handwriting": handwriting,
+        **changes,
+    }
+
+
+async def made(at: Desk, journey: str, kind: type[Fact]) -> list[Any]:
+    return [fact for fact in await at.made(journey) if isinstance(fact, kind)]
+
+
+async def test_one_act_signs_every_form_and_the_seal_keeps_what_was_previewed(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    assert [form.product for form in view.forms] == [
+        "motor_compulsory",
+        "motor_commercial",
+        "driver_passenger_accident",
+    ]
+    reply = await at.act(SignForms, journey, signature(view, hand()))
+    assert reply.legibility == "not_judged"
+
+    async def sealed() -> bool:
+        return len(await made(at, journey, facts.FormSealed)) == 3
+
+    await at.eventually(sealed)
+    (signed,) = await made(at, journey, facts.FormsSigned)
+    assert {item.product for item in signed.items} == {form.product for form in view.forms}
+    previews = {form.product: form.form for form in view.forms}
+    for fact in await made(at, journey, facts.FormSealed):
+        preview = await at.vault.open(journey, previews[fact.product])
+        final = await at.vault.open(journey, fact.form)
+        assert final.startswith(preview), "what the customer saw is a prefix of what was signed"
+        assert fact.first_revision == previews[fact.product].commitment
+        (at.folder / "form.pdf").write_bytes(final)
+        said = subprocess.run(
+            ["pdfsig", "-nocert", at.folder / "form.pdf"], capture_output=True, text=True, check=False
+        )
+        assert "Signature is Valid" in said.stdout, said.stdout + said.stderr
+    assert (await at.vault.open(journey, signed.image)).startswith(b"\x89PNG")
+    assert b"<svg" in await at.vault.open(journey, signed.vector)
+
+
+async def test_state_is_the_fold_of_its_facts(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    await at.act(SignForms, journey, signature(view, hand()))
+
+    async def sealed() -> bool:
+        return len(await made(at, journey, facts.FormSealed)) == 3
+
+    await at.eventually(sealed)
+    state = SigningState()
+    for fact in (*ready.facts, *await at.made(journey)):
+        state = evolve(state, fact)
+    kept = await at.service.journeys.state(journey)
+    assert state == kept.model_copy(update={"heard": {}})
+
+
+async def test_I1_nothing_is_drawn_before_everything_is_read(at: Desk) -> None:
+    buyer = await purchase(at, published(at.folder / "releases")).up_to("answered")
+    assert await at.refused(at.act(PrepareForms, buyer.journey_id)) == "reading_incomplete"
+
+
+async def test_I7_signing_needs_an_identity_proven_in_this_session_and_still_valid(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    at.clock.pass_by(hours=3)
+    assert await at.refused(at.act(SignForms, journey, signature(view, hand()))) == "identity_expired"
+    at.clock.pass_by(hours=-3)
+    at.attempt = 2
+    assert await at.refused(at.act(SignForms, journey, signature(view, hand()))) == "proof_key_changed"
+
+
+async def test_I12_another_device_cannot_sign(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    stolen = at.act(SignForms, journey, signature(view, hand()), device=Device())
+    assert await at.refused(stolen) == "proof_key_changed"
+    assert await made(at, journey, facts.FormsSigned) == []
+
+
+async def test_the_act_lists_every_document_and_nothing_else(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    items = [item.model_dump() for item in view.items]
+    for wrong in (items[1:], [*items, items[0]], [{**items[0], "hash": "0" * 64}, *items[1:]]):
+        assert await at.refused(at.act(SignForms, journey, signature(view, hand(), items=wrong))) == "items_incomplete"
+    changed = signature(view, hand(), declaration_sha256="0" * 64)
+    assert await at.refused(at.act(SignForms, journey, changed)) == "declaration_changed"
+
+
+async def test_forms_must_be_reviewed_as_they_are(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view: SigningView = await at.ask(ViewSigning(journey_id=journey))
+    assert view.items == ()
+    assert view.forms == ()
+    forms = (await at.act(PrepareForms, journey)).forms
+    view = await at.ask(ViewSigning(journey_id=journey))
+    assert await at.refused(at.act(SignForms, journey, signature(view, hand()))) == "forms_unreviewed"
+    wrong = FormSeen(product=forms[0].product, form_commitment="0" * 64)
+    assert await at.refused(at.act(ReviewForm, journey, wrong)) == "form_changed"
+
+
+BAD_INK = {
+    "ink_empty": lambda boxes: [{**box, "strokes": []} for box in boxes],
+    "ink_wrong_boxes": lambda boxes: boxes[:2],
+    "ink_line": lambda boxes: [_drawn([(20, 150), (280, 150)], box) for box in boxes],
+    "ink_dot": lambda boxes: [_drawn([(150, 150), (152, 151)], box) for box in boxes],
+    "ink_too_small": lambda boxes: [_scaled(box, 0.3) for box in boxes],
+    "ink_too_few_strokes": lambda boxes: [_drawn([(20, 20), (200, 40), (40, 200), (280, 280)], box) for box in boxes],
+    "ink_too_fast": lambda boxes: [_sped(box) for box in boxes],
+}
+
+
+def _drawn(path: list[tuple[float, float]], box: dict[str, Any]) -> dict[str, Any]:
+    points = [{"x": x, "y": y, "t": 400 * i, "pressure": 0.5} for i, (x, y) in enumerate(path)]
+    return {**box, "strokes": [points]}
+
+
+def _scaled(box: dict[str, Any], by: float) -> dict[str, Any]:
+    return {**box, "strokes": [[{**p, "x": p["x"] * by, "y": p["y"] * by} for p in s] for s in box["strokes"]]}
+
+
+def _sped(box: dict[str, Any]) -> dict[str, Any]:
+    return {**box, "strokes": [[{**p, "t": p["t"] // 40} for p in s] for s in box["strokes"]]}
+
+
+async def test_I11_ink_that_is_no_handwriting_is_refused_with_its_reason_and_kept(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    for number, (code, spoil) in enumerate(BAD_INK.items(), start=1):
+        spoiled = {"boxes": spoil(hand(seed=number)["boxes"])}
+        assert await at.refused(at.act(SignForms, journey, signature(view, spoiled))) == code
+    rejected = await made(at, journey, facts.InkRejected)
+    assert [fact.reason for fact in rejected] == list(BAD_INK)
+    assert [fact.attempt_no for fact in rejected] == list(range(1, len(BAD_INK) + 1))
+    for fact in rejected:
+        assert await at.vault.open(journey, fact.strokes), "the strokes of a failed try are kept too"
+
+
+async def test_strokes_given_before_are_refused_even_moved_and_resized(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    await at.act(SignForms, journey, signature(view, hand()))
+    other = await purchase(at, ready.release).up_to("read")
+    view = await reviewed(other)
+    again = hand()
+    assert await at.refused(at.act(SignForms, other.journey_id, signature(view, again))) == "ink_seen_before"
+    moved = {"boxes": [_scaled(box, 0.9) for box in again["boxes"]]}
+    assert await at.refused(at.act(SignForms, other.journey_id, signature(view, moved))) == "ink_seen_before"
+
+
+async def test_I33_without_evidence_nothing_is_signed_and_a_repeat_works_once_it_is_back(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+
+    async def down(_: Attest) -> Attestation:
+        raise Refuse("timestamp_unavailable", retry_after=5)
+
+    at.attest = down
+    written = signature(view, hand())
+    assert await at.refused(at.act(SignForms, journey, written, command_id="the-same-tap")) == "timestamp_unavailable"
+    assert await made(at, journey, facts.FormsSigned) == []
+    at.attest = None
+    await at.act(SignForms, journey, written, command_id="the-same-tap")
+    assert len(await made(at, journey, facts.FormsSigned)) == 1
+    assert await at.refused(at.act(SignForms, journey, signature(view, hand(seed=9)))) == "already_signed"
+
+
+async def test_I5_dropping_the_optional_product_leaves_the_other_forms_as_they_are(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    await at.act(SignForms, journey, signature(view, hand()))
+    product = "driver_passenger_accident"
+    await ready.tell(proposal_facts.ProductDropped(at=at.clock(), product=product, proof=await ready.proof()))
+    state = await at.service.journeys.state(journey)
+    state.progress.check_signed()
+    assert [terms.product for terms in state.progress.chosen()] == ["motor_compulsory", "motor_commercial"]
+
+
+async def test_half_a_name_is_safe_on_the_server_and_sealed(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    half = {"boxes": hand()["boxes"][:1]}
+    await at.act(SaveDraft, journey, half)
+    view: SigningView = await at.ask(ViewSigning(journey_id=journey))
+    assert view.draft is not None
+    assert b"strokes" in await at.vault.open(journey, view.draft)
+    assert not any(b'"strokes"' in path.read_bytes() for path in at.folder.rglob("*") if path.is_file())
