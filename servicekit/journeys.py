@@ -206,6 +206,27 @@ class Journeys(Generic[S]):
                 return self._load(saved)
         raise AssertionError("unreachable")
 
+    async def record_refusal(self, journey_id: str, verb: str, code: str) -> None:
+        """Keeps a refusal met before any command was decided (a proof that did not hold).
+
+        Nothing is kept of a journey nobody knows, and no reply is remembered: whoever cannot prove who they are
+        must not push out the replies of the customer.
+        """
+        async with self._lock(journey_id):
+            for _ in range(TRIES):
+                document = await self.collection.get(journey_id)
+                if document is None:
+                    return
+                seen = document.refusals.get(code, 0) + 1
+                document = replace(document, refusals={**document.refusals, code: seen})
+                document = self._append(document, self._load(document), self._refusal_facts(verb, code, seen))
+                try:
+                    saved = await self._save(document)
+                except VersionConflict:
+                    continue
+                self._after_save(saved)
+                return
+
     async def hear(self, stored: StoredFact) -> bool:
         """Folds a fact of another service; False if it was known.
 

@@ -126,6 +126,11 @@ def _own(place: Place) -> dict[str, dict[str, str]]:
             "TOUBAO_PROPOSAL_RELEASE": place.release,
             "TOUBAO_PROPOSAL_PUBLIC_URL": place.gateway_url,
         },
+        "identity": {
+            "TOUBAO_IDENTITY_PUBLIC_URL": place.gateway_url,
+            "TOUBAO_IDENTITY_PLATFORM_URL": place.party_url("face"),
+            "TOUBAO_IDENTITY_PLATFORM_KEY_FILE": str(keys / "face-platform.key"),
+        },
         "evidence": {
             "TOUBAO_EVIDENCE_KEY_FILE": str(keys / "evidence.key.pem"),
             "TOUBAO_EVIDENCE_CERTIFICATE_FILE": str(certificates / "evidence.chain.pem"),
