@@ -29,10 +29,6 @@ from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DeliverPolicy,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
 )
 from nats.micro import add_service
 from nats.micro.request import Request as MicroRequest
@@ -41,7 +37,7 @@ from nats.micro.service import Service as MicroService
 from contracts import subjects
 from contracts.commands.base import Answer, Request
 from contracts.problems import Problem, Refuse
-from contracts.subjects import STREAMS, Stream
+from contracts.subjects import Stream
 from contracts.values import Contract
 from servicekit.settings import Settings
 from servicekit.store import StoredFact
@@ -447,30 +443,7 @@ class Bus:
 
         return begin
 
-    # -- streams and the end -------------------------------------------------------------------------------
-
-    async def provision(self) -> None:
-        """Makes the streams if they are missing. Raises ``BusUnavailable`` if one differs from the wish."""
-        for stream in STREAMS:
-            wish = StreamConfig(
-                name=stream.name,
-                subjects=list(stream.subjects),
-                retention=RetentionPolicy.LIMITS,
-                storage=StorageType.FILE,
-                max_age=stream.max_age.total_seconds() if stream.max_age else 0,
-                duplicate_window=stream.duplicate_window.total_seconds(),
-                discard=DiscardPolicy.NEW if stream.one_per_subject else DiscardPolicy.OLD,
-                discard_new_per_subject=stream.one_per_subject,
-                max_msgs_per_subject=1 if stream.one_per_subject else -1,
-                allow_direct=True,
-            )
-            try:
-                info = await self._js.add_stream(wish)
-            except (nats.errors.Error, TimeoutError) as error:
-                raise BusUnavailable(f"stream {stream.name} cannot be made") from error
-            for field in ("subjects", "max_age", "discard", "max_msgs_per_subject", "duplicate_window"):
-                if getattr(info.config, field) != getattr(wish, field):
-                    raise BusUnavailable(f"stream {stream.name}: the server kept {field} otherwise than asked")
+    # -- the end -------------------------------------------------------------------------------
 
     async def quiesce(self) -> None:
         """Takes nothing new and finishes what was begun. Call before the service's own things close."""

@@ -23,6 +23,7 @@ from contracts.facts.base import Fact
 from contracts.facts.identity import DeviceKey
 from contracts.problems import Problem, Refuse
 from contracts.values import ActProof, Attestation, Contract, Proof
+from deploy.nats.provision import provision
 from deploy.simulator.device import Device
 from servicekit.bus import Bus
 from servicekit.runner import ground, new_ulid
@@ -209,7 +210,7 @@ async def desk(
         played: Ground[Any] = await stack.enter_async_context(
             ground("desk", settings_for(kind, folder / "desk", server, **more), now=clock)
         )
-        await played.bus.provision()
+        await provision(server.url, None, ())
         under: Ground[Any] = await stack.enter_async_context(
             ground(kind.name, settings_for(kind, folder, server, **more), now=clock)
         )

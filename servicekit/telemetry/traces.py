@@ -9,7 +9,7 @@ import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -21,9 +21,6 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from servicekit.telemetry.logs import mask
-
-TRACES_FILE: Final = "TOUBAO_TRACES_FILE"
-"""Environment variable: where every process appends its finished spans, one JSON object a line."""
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attribute = str | float | None
@@ -49,8 +46,7 @@ def configure_traces(
 ) -> TracerProvider:
     """Give this process valid trace ids, and somewhere to send spans if told so.
 
-    Without ``exporter``, spans go to ``file`` or to the file named by ``TOUBAO_TRACES_FILE``; without either
-    they are only propagated. Call ``shutdown()`` on what is returned when the process stops.
+    Without ``exporter``, spans go to ``file``; without either they are only propagated. Call ``shutdown()`` on what is returned when the process stops.
     """
     provider = TracerProvider(
         # Built directly: detectors would add host and process details nobody asked for.
@@ -58,9 +54,8 @@ def configure_traces(
         sampler=ParentBased(ALWAYS_ON),
         shutdown_on_exit=False,
     )
-    path = file or os.environ.get(TRACES_FILE)
-    if exporter is None and path:
-        exporter = JsonLinesExporter(path)
+    if exporter is None and file:
+        exporter = JsonLinesExporter(file)
     if exporter is not None:
         # At once, not in batches: a killed process must leave the spans it finished.
         provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -60,7 +60,7 @@ def shown(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def test_I24_a_sealed_value_never_shows(caplog: pytest.LogCaptureFixture) -> None:  # noqa: N802
+def test_I24_a_sealed_value_never_shows(caplog: pytest.LogCaptureFixture) -> None:
     for each in shown(caplog):
         assert SECRET not in each
 

@@ -16,6 +16,7 @@ from contracts.commands.base import Act, Beat, Command, Query
 from contracts.facts.base import Fact, Refusal
 from contracts.problems import Refuse
 from contracts.values import Contract
+from deploy.nats.provision import provision
 from servicekit.journeys import REFUSALS_KEPT, Decided, JourneyState
 from servicekit.runner import new_ulid
 from servicekit.service import Admitted, Service, answers
@@ -296,7 +297,7 @@ async def test_a_lost_stream_is_rebuilt_from_the_store(at: Desk, nats: NatsServe
     for by in (1, 2, 3):
         await at.ask(count(journey, by))
     await nats.wipe()
-    await at.bus.provision()
+    await provision(nats.url, None, ())
     assert await at.service.journeys.republish(journey) == 3
     assert len(await at.bus.history(subjects.JOURNEY, f"journey.{journey}.>", 0, 10)) == 3
 

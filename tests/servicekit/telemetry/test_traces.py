@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode
 
 from servicekit.telemetry import traces
-from servicekit.telemetry.traces import TRACES_FILE, configure_traces, inject, span
+from servicekit.telemetry.traces import configure_traces, inject, span
 
 PHONE = "13812345678"
 STORED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -21,7 +21,6 @@ STORED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 @pytest.fixture(autouse=True)
 def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces._Current, "tracer", NoOpTracer())
-    monkeypatch.delenv(TRACES_FILE, raising=False)
 
 
 @pytest.fixture
@@ -128,10 +127,9 @@ def _write(path: str, service: str, count: int) -> None:
     provider.shutdown()
 
 
-def test_processes_share_one_file_by_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_share_one_file(tmp_path: Path) -> None:
     path = tmp_path / "traces.jsonl"
-    monkeypatch.setenv(TRACES_FILE, str(path))
-    provider = configure_traces("gateway")
+    provider = configure_traces("gateway", file=path)
     with span("tap", "server", traceparent=STORED, links=[STORED]):
         pass
     provider.shutdown()
