@@ -68,6 +68,18 @@ def check_held(state: EvidenceState, asked: Mapping[str, int]) -> None:
         raise Refuse("journey_unknown")
 
 
+def anchored(given: Attestation) -> HeadAnchored:
+    """The fact that puts an attestation on record."""
+    return HeadAnchored(
+        at=given.at,
+        head=given.head,
+        count=given.count,
+        heads=given.heads,
+        token=given.token,
+        signature=given.signature,
+    )
+
+
 def statement(journey_id: str, attestation: Mapping[str, Any]) -> bytes:
     """The bytes an attestation's signature covers. ``attestation`` as it stands in a fact's JSON."""
     said = {name: attestation[name] for name in ("head", "count", "heads", "at")}

@@ -13,18 +13,23 @@ import aiohttp
 from pydantic import Field
 
 from contracts import subjects
-from contracts.commands.evidence import Attest, ChainView, ViewChain
-from contracts.facts.base import Fact
-from contracts.facts.evidence import HeadAnchored
+from contracts.commands.evidence import Attest, BuildPack, ChainView, Pack, ViewChain
+from contracts.facts.base import Fact, read_fact
+from contracts.facts.evidence import PackExported
+from contracts.facts.issuance import PolicyIssued
+from contracts.facts.proposal import JourneyOpened
 from contracts.problems import Refuse
-from contracts.values import Attestation
+from contracts.values import Attestation, sha256_hex
+from products import Release, ReleaseError, load_release
 from servicekit.documents.timestamp import TimestampUnavailable
 from servicekit.journeys import journey_subject
-from servicekit.service import Ground, Service, answers
+from servicekit.service import Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from services.evidence import rules
 from services.evidence.chain import SALT_BYTES, Damaged, Entry
 from services.evidence.chains import Chains
+from services.evidence.pack import Packer, Scope, exhibits
+from services.evidence.report import Reporter
 from services.evidence.rules import OWN, EvidenceState
 from services.evidence.signature import EvidenceKey
 from services.evidence.timestamps import Authorities, roots_in
@@ -69,6 +74,7 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         )
         self.chains.on_saved = self.journeys.on_saved
         self.journeys = self.chains
+        self._releases: dict[str, Release] = {}
         self._anchoring: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def evolve(self, state: EvidenceState, fact: Fact) -> EvidenceState:
@@ -86,7 +92,11 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
             self.set.evidence_tsa_seconds,
         )
 
+        self._packer = Packer(self.vault, self.blobs, self.key)
+        self._reporter = Reporter(self.set.fonts_dir)
+
     async def close(self) -> None:
+        await self._reporter.stop()
         await self._session.close()
 
     @answers(Attest)
@@ -109,6 +119,77 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
             anchored=state.anchor.count if state.anchor else 0,
         )
 
+    @answers(BuildPack)
+    async def build_pack(self, command: BuildPack, state: EvidenceState) -> Decided:
+        """Puts the pack together, seals it among the blobs, and puts on record what left the house and why.
+
+        Without a timestamp now, the pack reaches to the last head that has one and says so. Raises ``Refuse``.
+        """
+        journey_id = command.journey_id
+        rules.check_held(state, {})
+        facts: list[Fact] = []
+        reasons: set[str] = set()
+        anchor = state.anchor
+        if anchor is None or not state.anchored:
+            try:
+                anchor = await self.stamped(journey_id, state)
+                facts.append(rules.anchored(anchor))
+            except Refuse:
+                if anchor is None:
+                    raise
+                reasons.add("facts_after_the_last_timestamp")
+        entries = (await self.intact(journey_id, state))[: anchor.count]
+        scope = self.scope_of(command, entries)
+        shown = exhibits(entries, scope.product)
+        release = await self.release_of(entries)
+        made = await self._packer.contents(scope, anchor, shown, release)
+        made.reasons |= reasons
+        made.members["report.pdf"] = await self._reporter.report(scope, anchor, shown, made, release)
+        pack, manifest = await asyncio.to_thread(self._packer.seal, scope, made)
+        sealed = await self.vault.seal_file(journey_id, pack, "application/zip")
+        facts.append(
+            PackExported(
+                at=self.now(),
+                scope=scope.kind,
+                policy_no=scope.policy_no,
+                masked=scope.masked,
+                reason=command.reason,
+                manifest_sha256=sha256_hex(manifest),
+            )
+        )
+        reply = Pack(
+            commitment=sealed.commitment,
+            blob=sealed.blob,
+            size=sealed.size,
+            file_name=scope.file_name,
+            complete=not made.reasons,
+        )
+        return Decided(facts=facts, reply=reply)
+
+    def scope_of(self, command: BuildPack, entries: Sequence[Entry]) -> Scope:
+        """Raises ``Refuse("policy_unknown")`` for a policy this journey did not issue."""
+        if command.scope == "journey":
+            return Scope(command.journey_id, command.masked)
+        for entry in entries:
+            fact = read_fact(entry.type, entry.data)
+            if isinstance(fact, PolicyIssued) and fact.policy_no == command.policy_no:
+                return Scope(command.journey_id, command.masked, fact.product, fact.policy_no)
+        raise Refuse("policy_unknown")
+
+    async def release_of(self, entries: Sequence[Entry]) -> Release | None:
+        """The release the journey was opened on; none where it cannot be read (the pack then says so)."""
+        for entry in entries:
+            fact = read_fact(entry.type, entry.data)
+            if isinstance(fact, JourneyOpened):
+                if fact.release not in self._releases:
+                    try:
+                        loaded = await asyncio.to_thread(load_release, fact.release, self.set.releases_dir)
+                    except ReleaseError:
+                        return None
+                    self._releases[fact.release] = loaded
+                return self._releases[fact.release]
+        return None
+
     async def anchor(self, journey_id: str, asked: dict[str, int]) -> Attestation:
         """The signed and timestamped head that covers every fact now held; the last one if nothing came since.
 
@@ -121,32 +202,34 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
             await self.intact(journey_id, state)
             if state.anchor is not None and state.anchored:
                 return state.anchor
-            assert state.head is not None
-            try:
-                token = await self._authorities.token_over(bytes.fromhex(state.head))
-            except TimestampUnavailable:
-                raise Refuse("timestamp_unavailable", retry_after=5) from None
-            # Seen by nobody but evidence until the fact is saved: a crash before that leaves only an unused token.
-            stored = await self.blobs.put(token)
-            at = self.now()
-            draft = Attestation(
-                head=state.head, count=state.count, heads=state.heard, at=at, signature="", token=stored
-            )
-            signature = self.key.sign(rules.statement(journey_id, draft.model_dump(mode="json")))
-            anchored = HeadAnchored(
-                at=at,
-                head=state.head,
-                count=state.count,
-                heads=state.heard,
-                token=stored,
-                signature=signature,
-            )
+            given = await self.stamped(journey_id, state)
 
             async def decision(_: EvidenceState) -> Sequence[Fact]:
-                return [anchored]
+                return [rules.anchored(given)]
 
             await self.chains.append(journey_id, decision)
-            return draft.model_copy(update={"signature": signature})
+            return given
+
+    async def stamped(self, journey_id: str, state: EvidenceState) -> Attestation:
+        """The head of ``state``, signed and timestamped. A crash before it is on record leaves an unused token,
+        nothing else. Raises ``Refuse("timestamp_unavailable")``.
+        """
+        if state.head is None:
+            raise Refuse("journey_unknown")
+        try:
+            token = await self._authorities.token_over(bytes.fromhex(state.head))
+        except TimestampUnavailable:
+            raise Refuse("timestamp_unavailable", retry_after=5) from None
+        unsigned = Attestation(
+            head=state.head,
+            count=state.count,
+            heads=state.heard,
+            at=self.now(),
+            signature="",
+            token=await self.blobs.put(token),
+        )
+        signature = self.key.sign(rules.statement(journey_id, unsigned.model_dump(mode="json")))
+        return unsigned.model_copy(update={"signature": signature})
 
     async def intact(self, journey_id: str, state: EvidenceState) -> list[Entry]:
         """Every entry of the chain, each hash computed again. Raises ``Refuse("evidence_incomplete")``."""
