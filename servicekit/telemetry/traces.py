@@ -46,7 +46,8 @@ def configure_traces(
 ) -> TracerProvider:
     """Give this process valid trace ids, and somewhere to send spans if told so.
 
-    Without ``exporter``, spans go to ``file``; without either they are only propagated. Call ``shutdown()`` on what is returned when the process stops.
+    Without ``exporter``, spans go to ``file``; without either they are only propagated. Call ``shutdown()`` on what
+    is returned when the process stops.
     """
     provider = TracerProvider(
         # Built directly: detectors would add host and process details nobody asked for.
