@@ -5,7 +5,24 @@ from __future__ import annotations
 from typing import Literal
 
 from contracts.facts.base import Fact
-from contracts.values import Slug, Token
+from contracts.values import Committed, Slug, Token
+
+FailureReason = Literal["provider_refused", "provider_unreachable", "shredded", "expired", "unfit"]
+"""``expired``: the message's own validity (that of a one-time code) was over; ``unfit``: its values did not fill the
+template.
+"""
+
+
+class MessageQueued(Fact):
+    """A message is to go to the customer. Its words hold codes and links: ``values`` are never shown."""
+
+    service = "notify"
+    name = "message_queued"
+
+    message_id: Token
+    template: Slug
+    phone: Committed
+    values: Committed
 
 
 class MessageSent(Fact):
@@ -23,4 +40,4 @@ class MessageFailed(Fact):
 
     message_id: Token
     template: Slug
-    reason: Literal["provider_refused", "provider_unreachable", "shredded"]
+    reason: FailureReason
