@@ -462,7 +462,15 @@ class Identity(Service[IdentityState, IdentitySettings]):
         if isinstance(made, tuple):
             digits, code = made
             minutes = int(rules.OTP_VALID.total_seconds()) // 60
-            values = json.dumps({"code": digits, "minutes": str(minutes)})
+            insurer = next(iter((await self._notices(state)).values())).insurer.name
+            values = json.dumps(
+                {
+                    "insurer": insurer,
+                    "code": digits,
+                    "minutes": str(minutes),
+                    "expires_at": code.expires_at.isoformat(),
+                }
+            )
             try:
                 taken, _ = await self.bus.request(
                     SendMessage(
