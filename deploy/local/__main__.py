@@ -80,7 +80,9 @@ def links(run: LocalRun) -> str:
     return "\n".join([
         f"  gateway               {place.gateway_url}",
         f"  its HTTP API          {place.gateway_url}/openapi.json",
-        f"  SMS inbox (stand-in)  {place.party_url('sms')}/",
+        f"  check a policy        {place.gateway_url}/verify",
+        f"  SMS inbox (stand-in)  {place.party_url('sms')}/inbox",
+        f"  metrics               {run.ops_url('gateway')}/metrics",
         f"  bus                   {run.nats_url}",
         f"  logs                  {run.layout.logs}",
     ])  # fmt: skip

@@ -7,11 +7,16 @@ the journey and of the verification.
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import shutil
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+
+import aiohttp
 
 from deploy.local.__main__ import ended_by_signals, guarded, links, prepared, table
 from deploy.local.environment import of_simulator
@@ -19,9 +24,13 @@ from deploy.local.processes import Console, Process, Program
 from deploy.local.run import LocalRun
 from deploy.local.settings import ROOT, LocalSettings, inherited
 from deploy.nats.server import dying_with_parent
+from deploy.simulator.channel import Channel
+from deploy.simulator.proposals import person, proposal
 
 LISTENER = ROOT / "examples" / "partner_listener.py"
 VERIFIER = ROOT / "services" / "evidence" / "verify.py"
+HEARING_SECONDS = 15.0
+"""How soon after issuance a partner has heard of it, at the latest."""
 
 
 async def demo(settings: LocalSettings) -> int:
@@ -40,7 +49,7 @@ async def demo(settings: LocalSettings) -> int:
             verdict = "the journey passed and its evidence is proven" if status == 0 else "FAILED"
             print(f"\n{verdict}; {time.monotonic() - began:.0f} s in all; files in {settings.out}", flush=True)
             if not settings.once:
-                print(f"\nStill up, to try:\n{links(run)}\nCtrl-C stops it.", flush=True)
+                print(f"\nStill up, to try:\n{links(run)}\n{await _fresh_link(run)}\nCtrl-C stops it.", flush=True)
                 # A person who has seen enough ends it: the status stays the journey's.
                 with suppress(asyncio.CancelledError):
                     await watching
@@ -63,13 +72,21 @@ def _packs(out: Path) -> list[Path]:
 
 
 async def _pass(run: LocalRun, out: Path) -> int:
+    """One customer through the journey, its partner told, its evidence verified. The worst of their statuses."""
     listener = await _partner(run)
     try:
-        status = await _through([sys.executable, "-m", "deploy.simulator", "--out", str(out)], of_simulator(run.place))
+        print("\nA customer passes, with the real minimum reading times:", flush=True)
+        command = [sys.executable, "-m", "deploy.simulator", "--out", str(out), "--pack"]
+        status = await _through(command, of_simulator(run.place, _channel(run)))
+        if status == 0:
+            status = await _partner_heard(run, out)
         return status or await _verify(run, out)
     finally:
-        if listener is not None:
-            await listener.stop()
+        await listener.stop()
+
+
+def _channel(run: LocalRun) -> str:
+    return run.partners[0].channel_id
 
 
 async def _verify(run: LocalRun, out: Path) -> int:
@@ -84,19 +101,51 @@ async def _verify(run: LocalRun, out: Path) -> int:
     return worst
 
 
-async def _partner(run: LocalRun) -> Process | None:
+async def _partner(run: LocalRun) -> Process:
     """The example program of the first partner, which hears of its policies as they are issued."""
-    partner = next(iter(run.partners), None)
-    if partner is None or not run.partner_seed(partner.channel_id).exists():
-        return None
+    channel = _channel(run)
     command = [
-        sys.executable, str(LISTENER), "--url", run.nats_url, "--channel", partner.channel_id,
-        "--seed", str(run.partner_seed(partner.channel_id)),
+        sys.executable, str(LISTENER), "--url", run.nats_url, "--channel", channel,
+        "--seed", str(run.partner_seed(channel)),
     ]  # fmt: skip
-    program = Program("partner", command, inherited(), ROOT)
-    process = Process(program, run.log("partner"), Console("everything"))
+    run.log("partner").unlink(missing_ok=True)
+    process = Process(Program("partner", command, inherited(), ROOT), run.log("partner"), Console("nothing"))
     await process.start()
     return process
+
+
+async def _partner_heard(run: LocalRun, out: Path) -> int:
+    """Waits until the partner's program has heard of every policy; 1 if it never does."""
+    wanted = {policy.stem for policy in (out / "policies").glob("*.pdf")}
+    heard: list[dict[str, str]] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HEARING_SECONDS):
+            while not wanted <= {fact.get("policy_no") for fact in heard}:
+                await asyncio.sleep(0.1)
+                lines = run.log("partner").read_text(encoding="utf-8").splitlines()
+                heard = [json.loads(line)["data"] for line in lines if line.startswith("{")]
+    print(f"\nThe partner {_channel(run)} heard on its own NATS account:", flush=True)
+    for fact in heard:
+        if "policy_no" in fact:
+            print(f"  policy {fact['policy_no']} of {fact['proposal_no']}, {fact['product']}", flush=True)
+    missing = wanted - {fact.get("policy_no") for fact in heard}
+    if missing or not wanted:
+        print(f"  never heard of {', '.join(sorted(missing)) or 'any policy'}", flush=True)
+        return 1
+    return 0
+
+
+async def _fresh_link(run: LocalRun) -> str:
+    """Another proposal, for a person to pass: what to open and what to type there."""
+    chance = random.Random()
+    who = person(chance)
+    async with aiohttp.ClientSession() as http:
+        channel = Channel(http, run.gateway_url, run.api_key(_channel(run)))
+        accepted = await channel.submit(proposal(who, datetime.now(UTC), chance))
+    return "\n".join([
+        f"  a fresh proposal      {accepted['link']}",
+        f"    its policyholder    {who.name}  {who.id_number}  phone {who.phone}  bank card {who.card_number}",
+    ])  # fmt: skip
 
 
 async def _through(command: list[str], told: dict[str, str] | None = None) -> int:

@@ -39,6 +39,14 @@ class Layout:
         return self.folder / "releases"
 
     @property
+    def credentials(self) -> Path:
+        """API keys of channels and staff, and what the gateway knows of them."""
+        return self.folder / "credentials"
+
+    def api_key(self, owner: str) -> Path:
+        return self.credentials / "keys" / f"{owner}.key"
+
+    @property
     def master_key(self) -> Path:
         return self.folder / "master.key"
 
@@ -101,16 +109,26 @@ def of_service(place: Place, service: str) -> dict[str, str]:
 
 
 def of_sandbox(place: Place) -> dict[str, str]:
-    told = {"TOUBAO_SANDBOX_DATA_DIR": str(place.layout.sandbox), "PYTHONUNBUFFERED": "1"}
+    told = {
+        "TOUBAO_SANDBOX_DATA_DIR": str(place.layout.sandbox),
+        "TOUBAO_SANDBOX_APP_CALLBACK_URL": f"{place.gateway_url}/v1/callbacks/app",
+        "PYTHONUNBUFFERED": "1",
+    }
     for party in ("wechat", "face", "sms", "authority", "app"):
         told[f"TOUBAO_SANDBOX_{party.upper()}_PORT"] = str(getattr(place.ports, f"sandbox_{party}"))
     return told
 
 
-def of_simulator(place: Place) -> dict[str, str]:
-    """What somebody outside is told: where the gateway is, where the outside parties are, nothing else."""
+STAFF = {"clerk": "service", "auditor": "audit", "counsel": "legal"}
+"""Staff of the local run, with their roles."""
+
+
+def of_simulator(place: Place, channel: str) -> dict[str, str]:
+    """What somebody outside is told: where the gateway and the outside parties are, and the keys they hold."""
     return {
         "TOUBAO_SIMULATOR_GATEWAY_URL": place.gateway_url,
+        "TOUBAO_SIMULATOR_CHANNEL_KEY_FILE": str(place.layout.api_key(channel)),
+        "TOUBAO_SIMULATOR_STAFF_KEY_FILE": str(place.layout.api_key("counsel")),
         **{
             f"TOUBAO_SIMULATOR_{party.upper()}_URL": place.party_url(party)
             for party in ("wechat", "face", "sms", "app")
@@ -131,16 +149,55 @@ def _own(place: Place) -> dict[str, dict[str, str]]:
             "TOUBAO_IDENTITY_PLATFORM_URL": place.party_url("face"),
             "TOUBAO_IDENTITY_PLATFORM_KEY_FILE": str(keys / "face-platform.key"),
         },
+        "identity": {
+            "TOUBAO_IDENTITY_PUBLIC_URL": place.gateway_url,
+            "TOUBAO_IDENTITY_PLATFORM_URL": place.party_url("face"),
+            "TOUBAO_IDENTITY_PLATFORM_KEY_FILE": str(keys / "face-platform.key"),
+        },
+        "signing": {
+            "TOUBAO_SIGNING_KEY_FILE": str(keys / "application.key.pem"),
+            "TOUBAO_SIGNING_CHAIN_FILE": str(certificates / "application.chain.pem"),
+            "TOUBAO_SIGNING_TSA_URL": place.timestamp_url,
+        },
         "evidence": {
             "TOUBAO_EVIDENCE_KEY_FILE": str(keys / "evidence.key.pem"),
             "TOUBAO_EVIDENCE_CERTIFICATE_FILE": str(certificates / "evidence.chain.pem"),
             "TOUBAO_EVIDENCE_TSA_URLS": json.dumps([place.timestamp_url]),
             "TOUBAO_EVIDENCE_TSA_ROOTS_FILE": str(trust / "tsa-root.pem"),
         },
+        "payment": {
+            "TOUBAO_PAYMENT_WECHAT_URL": place.party_url("wechat"),
+            "TOUBAO_PAYMENT_WECHAT_NOTIFY_URL": f"{place.gateway_url}/v1/callbacks/wechat",
+            "TOUBAO_PAYMENT_WECHAT_MERCHANT_FILE": str(certificates / "wechat-merchant.json"),
+            "TOUBAO_PAYMENT_WECHAT_KEY_FILE": str(keys / "wechat-merchant.key.pem"),
+            "TOUBAO_PAYMENT_WECHAT_API_V3_KEY_FILE": str(keys / "wechat-api-v3.key"),
+        },
+        "notify": {
+            "TOUBAO_NOTIFY_SMS_URL": place.party_url("sms"),
+            "TOUBAO_NOTIFY_SMS_KEY_FILE": str(keys / "sms-provider.key"),
+        },
+        "payment": {
+            "TOUBAO_PAYMENT_WECHAT_URL": place.party_url("wechat"),
+            "TOUBAO_PAYMENT_WECHAT_NOTIFY_URL": f"{place.gateway_url}/v1/callbacks/wechat",
+            "TOUBAO_PAYMENT_WECHAT_MERCHANT_FILE": str(certificates / "wechat-merchant.json"),
+            "TOUBAO_PAYMENT_WECHAT_KEY_FILE": str(keys / "wechat-merchant.key.pem"),
+            "TOUBAO_PAYMENT_WECHAT_API_V3_KEY_FILE": str(keys / "wechat-api-v3.key"),
+        },
+        "notify": {
+            "TOUBAO_NOTIFY_SMS_URL": place.party_url("sms"),
+            "TOUBAO_NOTIFY_SMS_CLIENT_ID": "toubao",
+            "TOUBAO_NOTIFY_SMS_KEY_FILE": str(keys / "sms-provider.key"),
+        },
+        "appdownload": {
+            "TOUBAO_APPDOWNLOAD_LANDING_URL": f"{place.party_url('app')}/app",
+        },
         "gateway": {
             "TOUBAO_GATEWAY_HOST": HOST,
             "TOUBAO_GATEWAY_PORT": str(place.ports.gateway),
             "TOUBAO_GATEWAY_PUBLIC_URL": place.gateway_url,
+            "TOUBAO_GATEWAY_CHANNELS_FILE": str(place.layout.credentials / "channels.yaml"),
+            "TOUBAO_GATEWAY_STAFF_FILE": str(place.layout.credentials / "staff.yaml"),
+            "TOUBAO_GATEWAY_APP_SECRET_FILE": str(keys / "insurer-app.whsec"),
         },
     }
 

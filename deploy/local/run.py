@@ -76,7 +76,7 @@ class LocalRun:
         self._mongodb_uri = mongodb_uri or f"mongodb://{HOST}:{self.ports.mongodb}"
         self._products = tuple(products)
         self._services = tuple(services)
-        self._extra = extra or {}
+        self._extra = {name: dict(each) for name, each in (extra or {}).items()}
         self._log_level = log_level
         self._processes: dict[str, Process] = {}
         self._place: Place | None = None
@@ -159,6 +159,7 @@ class LocalRun:
             if self._own_mongodb:
                 group.create_task(self._start_mongodb())
             group.create_task(self._prepare_fonts())
+            group.create_task(self._make_credentials())
             published = group.create_task(self._publish())
             # It makes keys and certificates the services need to start.
             group.create_task(self._start_sandbox())
@@ -195,7 +196,10 @@ class LocalRun:
         """kill -9, with everything it started. Also "nats", "mongodb", "sandbox"; ``restart`` brings those back."""
         return await self._processes[name].kill()
 
-    async def restart(self, name: str) -> None:
+    async def restart(self, name: str, told: Mapping[str, str] | None = None) -> None:
+        """``told``: environment for this service from now on, over what it had."""
+        if told is not None:
+            self._extra[name] = {**self._extra.get(name, {}), **told}
         if name in self._processes and self._processes[name].running:
             await self._processes[name].stop()
         match name:
@@ -306,6 +310,19 @@ class LocalRun:
         command = [sys.executable, "-m", "servicekit.documents.fonts", "--into", str(self.layout.fonts)]
         if not (self.layout.fonts / "fonts.json").exists():
             await run_to_end(Program("fonts", command, inherited(), ROOT), self.log("fonts"), self.console)
+
+    async def _make_credentials(self) -> None:
+        """API keys for every partner and some staff; what exists is kept."""
+        command = [sys.executable, "-m", "gateway.credentials", "--into", str(self.layout.credentials)]
+        for partner in self.partners:
+            command += ["--channel", f"{partner.channel_id}={partner.name}"]
+        for name, role in environment.STAFF.items():
+            command += ["--staff", f"{name}={role}"]
+        await run_to_end(Program("credentials", command, inherited(), ROOT), self.log("credentials"), self.console)
+
+    def api_key(self, owner: str) -> str:
+        """Of a channel, or of one of ``environment.STAFF``."""
+        return self.layout.api_key(owner).read_text("ascii").strip()
 
     async def _answers(self, url: str) -> bool:
         assert self._http is not None
