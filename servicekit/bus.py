@@ -123,6 +123,7 @@ class Bus:
                 name=name,
                 connect_timeout=2,
                 ping_interval=15,
+                drain_timeout=1,
                 # Never gives up: a process that outlives its server must find it again (liveness tells of it).
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.5,

@@ -262,7 +262,17 @@ class Service(Generic[S, SettingsT]):
             state = await self.journeys.state(act.journey_id)
             reply: Contract = await handler(admitted, state)
             return Answer[Any](reply=reply, service=self.name, sequence=state.heard.get(self.name, 0))
-        return await self.journeys.decide(act.journey_id, act.command_id, act.verb, digest, partial(handler, admitted))
+        answer = await self.journeys.decide(
+            act.journey_id, act.command_id, act.verb, digest, partial(handler, admitted)
+        )
+        return await self.recorded(act, answer)
+
+    async def recorded(self, act: Act, answer: Answer[Any]) -> Answer[Any]:  # noqa: ARG002
+        """The last word on an act whose decision is on record; again for every repeat of it.
+
+        For what must not begin before, such as telling a party outside. May raise ``Refuse``.
+        """
+        return answer
 
     async def judge(self, act: Act, arguments: Contract, body_sha256: str) -> Judgement:
         """Asks identity whether the act comes from the journey's own device, and looks for itself at what can be
@@ -369,7 +379,8 @@ class Service(Generic[S, SettingsT]):
 
     async def _sweep(self) -> None:
         """Looks for what was left: facts not published, work that fell due."""
-        while True:
+        # Not by cancellation alone: on Python 3.11 a wait_for that ends in the same moment swallows it.
+        while not self._stopping:
             try:
                 await self.sweep_once()
             except Exception as error:  # noqa: BLE001 - it looks again in a moment, whatever it was
