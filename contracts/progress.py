@@ -142,7 +142,10 @@ class Progress(Contract):
             case payment.PaymentConfirmed():
                 return self._with(paid=fact, order_open=False)
             case payment.RefundRequested():
-                return self._with(refunding=True)
+                # Money that was never taken as payment (wrong, late, twice) goes back without a trace here.
+                of = None if self.paid is None else (self.paid.order_no, self.paid.transaction_id)
+                whole = of is not None and of[0] == fact.order_no and fact.transaction_id in {None, of[1]}
+                return self._with(refunding=True) if whole else self
             case issuance.JourneyIssued():
                 return self._with(issued=True)
             case signing.FormPrepared():

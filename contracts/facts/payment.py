@@ -9,7 +9,9 @@ from pydantic import Field
 from contracts.facts.base import Attested, Fact, Refusal
 from contracts.values import ActProof, Committed, Fen, Instant, PremiumLine, Sha256, Signatory, Slug, Token
 
-RefundReason = Literal["wrong_amount", "too_late", "journey_void", "duplicate", "not_issued", "staff_request"]
+RefundReason = Literal[
+    "wrong_amount", "too_late", "journey_void", "terms_changed", "duplicate", "not_issued", "staff_request"
+]
 
 
 class OrderPlaced(Attested):
@@ -67,13 +69,13 @@ class PaymentConfirmed(Fact):
 
 
 class OrderClosed(Fact):
-    """The order ended unpaid."""
+    """The order ended unpaid, or with money that goes back."""
 
     service = "payment"
     name = "order_closed"
 
     order_no: Token
-    reason: Literal["cancelled", "expired", "refused_by_channel", "journey_void"]
+    reason: Literal["cancelled", "expired", "refused_by_channel", "journey_void", "wrong_amount", "terms_changed"]
 
 
 class RefundRequested(Fact):
@@ -84,6 +86,8 @@ class RefundRequested(Fact):
 
     order_no: Token
     refund_no: Token
+    transaction_id: Token | None = None
+    """Which payment goes back; an order may have been paid twice."""
     fen: Annotated[Fen, Field(gt=0)]
     reason: RefundReason
 

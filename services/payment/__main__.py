@@ -1,0 +1,4 @@
+from servicekit.runner import run
+from services.payment.service import Payment
+
+run(Payment)
