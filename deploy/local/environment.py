@@ -149,11 +149,6 @@ def _own(place: Place) -> dict[str, dict[str, str]]:
             "TOUBAO_IDENTITY_PLATFORM_URL": place.party_url("face"),
             "TOUBAO_IDENTITY_PLATFORM_KEY_FILE": str(keys / "face-platform.key"),
         },
-        "identity": {
-            "TOUBAO_IDENTITY_PUBLIC_URL": place.gateway_url,
-            "TOUBAO_IDENTITY_PLATFORM_URL": place.party_url("face"),
-            "TOUBAO_IDENTITY_PLATFORM_KEY_FILE": str(keys / "face-platform.key"),
-        },
         "signing": {
             "TOUBAO_SIGNING_KEY_FILE": str(keys / "application.key.pem"),
             "TOUBAO_SIGNING_CHAIN_FILE": str(certificates / "application.chain.pem"),
@@ -176,17 +171,11 @@ def _own(place: Place) -> dict[str, dict[str, str]]:
             "TOUBAO_NOTIFY_SMS_URL": place.party_url("sms"),
             "TOUBAO_NOTIFY_SMS_KEY_FILE": str(keys / "sms-provider.key"),
         },
-        "payment": {
-            "TOUBAO_PAYMENT_WECHAT_URL": place.party_url("wechat"),
-            "TOUBAO_PAYMENT_WECHAT_NOTIFY_URL": f"{place.gateway_url}/v1/callbacks/wechat",
-            "TOUBAO_PAYMENT_WECHAT_MERCHANT_FILE": str(certificates / "wechat-merchant.json"),
-            "TOUBAO_PAYMENT_WECHAT_KEY_FILE": str(keys / "wechat-merchant.key.pem"),
-            "TOUBAO_PAYMENT_WECHAT_API_V3_KEY_FILE": str(keys / "wechat-api-v3.key"),
-        },
-        "notify": {
-            "TOUBAO_NOTIFY_SMS_URL": place.party_url("sms"),
-            "TOUBAO_NOTIFY_SMS_CLIENT_ID": "toubao",
-            "TOUBAO_NOTIFY_SMS_KEY_FILE": str(keys / "sms-provider.key"),
+        "issuance": {
+            "TOUBAO_ISSUANCE_SEAL_KEY_FILE": str(keys / "seal.key.pem"),
+            "TOUBAO_ISSUANCE_SEAL_CHAIN_FILE": str(certificates / "seal.chain.pem"),
+            "TOUBAO_ISSUANCE_TSA_URL": place.timestamp_url,
+            "TOUBAO_ISSUANCE_VERIFY_URL": f"{place.gateway_url}/verify",
         },
         "appdownload": {
             "TOUBAO_APPDOWNLOAD_LANDING_URL": f"{place.party_url('app')}/app",

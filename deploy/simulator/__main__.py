@@ -70,7 +70,7 @@ async def one(
     number: int, asked: argparse.Namespace, settings: SimulatorSettings, http: aiohttp.ClientSession
 ) -> Passage | None:
     """One customer from proposal to app; None if they did not come through."""
-    chance = random.Random(None if asked.seed is None else asked.seed + number)
+    chance = random.Random(None if asked.seed is None else asked.seed + number)  # noqa: S311 - made-up people
     tell = Screen(f"[{number}] " if asked.customers > 1 else "", live=sys.stdout.isatty() and asked.customers == 1)
     who = person(chance)
     parties = Parties(http, settings.wechat_url, settings.face_url, settings.sms_url, settings.app_url)

@@ -144,7 +144,13 @@ class Phone(Caller):
     """One phone with one journey open: every request carries a fresh proof over what it sends."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, link: str, *, device: Device | None = None, base: str | None = None, **more: Any
+        self,
+        http: aiohttp.ClientSession,
+        link: str,
+        *,
+        device: Device | None = None,
+        base: str | None = None,
+        **more: Any,
     ) -> None:
         """``link`` is what the SMS says: ``<address>/j#<journey>.<secret>``."""
         address, _, fragment = link.partition("#")
@@ -204,9 +210,7 @@ class Phone(Caller):
             on=_pause, attempts=None, timeout=self.patience, wait_initial=0.2, wait_max=3.0
         ):
             with attempt:
-                return await self.send(
-                    method, path, body, {**self.headers(method, path, body or b""), **(more or {})}
-                )
+                return await self.send(method, path, body, {**self.headers(method, path, body or b""), **(more or {})})
         raise AssertionError("unreachable")
 
     @asynccontextmanager
@@ -237,4 +241,3 @@ async def news(phone: Phone) -> AsyncGenerator[str]:
             line = raw.decode().rstrip("\r\n")
             if line.startswith("data:"):
                 yield line.removeprefix("data:").strip()
-

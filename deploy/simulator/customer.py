@@ -10,8 +10,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from deploy.simulator.api import Json, Phone, ProblemAnswer, news
 from deploy.simulator.hand import writes
@@ -23,6 +24,8 @@ MOST_TURNS = 60
 """Of one journey. More means that a step is asked for again and again."""
 HEARTBEAT_SECONDS = 5.0
 WAITING_SECONDS = 120.0
+AFTERCARE_SECONDS = 10.0
+"""How long a customer who has the policies looks whether anything else is offered."""
 
 
 class Stuck(RuntimeError):
@@ -105,14 +108,15 @@ class Customer:
                 self.tell("opened the link; this phone is bound to the journey")
         for _ in range(MOST_TURNS):
             view = await self.look()
-            if view["step"] == step:
+            if view["place"]["step"] == step:
                 return view
-            if view["step"] == "done":
-                if step is None:
-                    return view
-                break
             await self.turn(view)
-        raise Stuck(f"at {self._step}, on the way to {step or 'the end'}")
+            if self._step == "policies":
+                break
+        if step is not None or self._step != "policies":
+            raise Stuck(f"at {self._step}, on the way to {step or 'the end'}")
+        await self._aftercare()
+        return self.passage.view
 
     async def look(self) -> Json:
         self.passage.view = await self.phone.get()
@@ -120,7 +124,7 @@ class Customer:
 
     async def turn(self, view: Json) -> None:
         """One step, as the view asks."""
-        step = view["step"]
+        step = view["place"]["step"]
         action: Callable[[Json], Awaitable[None]] | None = getattr(self, f"_at_{step}", None)
         if action is None:
             raise Stuck(f"nobody knows the step {step}")
@@ -134,21 +138,25 @@ class Customer:
     # -- P1, P2: notices and consents ----------------------------------------------------------------------
 
     async def _at_recording(self, view: Json) -> None:
-        notice = await self._notice(view, "recording")
+        del view
+        notice = await self._notice("recording")
         await self.phone.act("acknowledge_recording", notice)
         self.tell("read that the process is recorded, and went on")
 
     async def _at_consents(self, view: Json) -> None:
-        await self._consent(view, "privacy")
+        for notice in view["notices"]:
+            given = view["identity"]["consents"].get(notice["notice"]) == "given"
+            if notice["stage"] == "entry" and notice["act"] == "consent" and notice["required"] and not given:
+                await self._consent(notice["notice"])
 
-    async def _consent(self, view: Json, code: str) -> None:
+    async def _consent(self, code: str) -> None:
         """One consent, by an act of its own (I9)."""
-        await self.phone.act("give_consent", await self._notice(view, code))
+        await self.phone.act("give_consent", await self._notice(code))
         self.tell(f"read and gave the consent {code}")
 
-    async def _notice(self, view: Json, code: str) -> Json:
+    async def _notice(self, code: str) -> Json:
         """Reads a notice; the reference to exactly the text read."""
-        text = await self.phone.get(f"/notices/{code}")
+        text = (await self.phone.get(f"/notices/{code}"))["text"]
         return {"notice": code, "version": text["version"], "sha256": text["sha256"]}
 
     # -- P3: identity --------------------------------------------------------------------------------------
@@ -165,7 +173,7 @@ class Customer:
 
     async def _prove_by_face(self, view: Json) -> None:
         if view["identity"]["consents"].get("face_consent") != "given":
-            await self._consent(view, "face_consent")
+            await self._consent("face_consent")
         started = await self.phone.act("start_face")
         await self.parties.show_face(started["redirect_url"])
         await self.phone.act("finish_face")
@@ -174,10 +182,10 @@ class Customer:
     async def _prove_by_card(self, view: Json) -> None:
         """The equal path: a code by SMS, then the bank card (I8)."""
         if view["identity"]["consents"].get("face_consent") != "declined":
-            await self.phone.act("decline_consent", await self._notice(view, "face_consent"))
+            await self.phone.act("decline_consent", await self._notice("face_consent"))
             self.tell("declined the face check")
         if view["identity"]["consents"].get("account_check") != "given":
-            await self._consent(view, "account_check")
+            await self._consent("account_check")
         if "alternative_path" not in view["identity"]["otp_verified"]:
             await self.phone.act("send_otp", {"purpose": "alternative_path"})
             code = await self.parties.await_message(self.person.phone, r"(?<!\d)(\d{6})(?!\d)")
@@ -188,41 +196,47 @@ class Customer:
 
     # -- P4, P5: what is bought ----------------------------------------------------------------------------
 
-    async def _at_confirm(self, view: Json) -> None:
-        """Ticks what is wanted, then confirms each product in the purchase by its lock."""
-        proposal = view["proposal"]
-        chosen = set(proposal["chosen"])
-        for product in proposal["products"]:
-            if product["optional"] and self.habits.take_extra and product["product"] not in chosen:
-                await self.phone.act("choose_product", {"product": product["product"], "lock": product["lock"]})
-                chosen.add(product["product"])
-                self.tell(f"ticked the optional product {product['product']}")
-        locks = {p["product"]: p["lock"] for p in proposal["products"] if p["product"] in chosen}
+    async def _at_terms(self, view: Json) -> None:
+        """Confirms each product in the purchase by the lock of what the card shows."""
+        locks = {product["product"]: product["lock"] for product in _bought(view)}
         await self.phone.act("confirm_terms", {"locks": locks})
-        self.tell(f"confirmed who, what and how much: {len(locks)} products")
+        self.tell(f"confirmed who, what and how much: {', '.join(locks)}")
+
+    async def _at_products(self, view: Json) -> None:
+        """Optional products stand unticked: takes them, or goes on to the next page (I4)."""
+        offered = [p for p in view["card"]["products"] if p["optional"] and not p["chosen"]]
+        if not self.habits.take_extra:
+            self.tell(f"left unticked: {', '.join(p['product'] for p in offered)}")
+            await self._at_needs(view)
+            return
+        for product in offered:
+            await self.phone.act("choose_product", {"product": product["product"], "lock": product["lock"]})
+            self.tell(f"ticked the optional product {product['product']} for {_yuan(product['total_fen'])}")
 
     # -- P6: needs and questions ---------------------------------------------------------------------------
 
-    async def _at_questions(self, view: Json) -> None:
-        open_now = view["disclosure"]
-        for product in open_now["needs_open"]:
+    async def _at_needs(self, view: Json) -> None:
+        for product in view["disclosure"]["needs_open"]:
             await self._answer(view, "answer_needs", "needs_questions", product)
-        for product in open_now["questions_open"]:
-            await self._answer(view, "answer_questions", "disclosure_questions", product)
-        for advice in open_now["advice_open"]:
+        for advice in view["disclosure"]["advice_open"]:
             await self.phone.act("continue_of_own_will", advice)
             self.tell(f"saw the advice against {advice['product']}, and goes on of own will")
 
+    async def _at_questions(self, view: Json) -> None:
+        for product in view["disclosure"]["questions_open"]:
+            await self._answer(view, "answer_questions", "questions", product)
+
     async def _answer(self, view: Json, verb: str, kind: str, product: str) -> None:
-        asked = view["products"][product][kind]
+        card = next(card for card in view["card"]["products"] if card["product"] == product)
         # The answer of somebody with nothing to tell stands first in every question.
-        answers = {question["code"]: question["answers"][0]["code"] for question in asked}
+        answers = {question["code"]: question["answers"][0]["code"] for question in card[kind]}
         await self.phone.act(verb, {"product": product, "answers": answers})
-        self.tell(f"answered {len(answers)} questions about {product}")
+        self.tell(f"answered {len(answers)} {'needs questions' if kind == 'needs_questions' else 'questions'} "
+                  f"about {product}")  # fmt: skip
 
     # -- P7: reading ---------------------------------------------------------------------------------------
 
-    async def _at_reading(self, view: Json) -> None:
+    async def _at_documents(self, view: Json) -> None:
         waiting = [d for d in view["disclosure"]["documents"] if d["confirmed_at"] is None]
         for number, each in enumerate(waiting, 1):
             await self._read(each["document"], f"{number}/{len(waiting)}")
@@ -232,8 +246,8 @@ class Customer:
         text = await self.phone.get(f"/documents/{document['sha256']}")
         opened = await self.phone.act("open_document", document)
         minimum = opened["minimum_dwell_ms"] / 1000
-        paragraphs = [block["id"] for block in text["paragraphs"]]
-        name = f"{place} {text['title']}"
+        paragraphs = [block["id"] for block in text["blocks"]]
+        name = f"{place} {text['document']}"
         began = asyncio.get_running_loop().time()
         beats = max(2, -(-int(minimum) // int(HEARTBEAT_SECONDS)) + 1)
         share = -(-len(paragraphs) // beats)
@@ -268,6 +282,7 @@ class Customer:
     # -- P9, P10: forms and the name -----------------------------------------------------------------------
 
     async def _at_forms(self, view: Json) -> None:
+        del view
         offered = (await self.phone.act("prepare_forms"))["forms"]
         for form in offered:
             if form["reviewed"]:
@@ -278,7 +293,7 @@ class Customer:
             )
             self.tell(f"looked through the application form {form['form_no']} ({len(pdf) // 1024} KB)")
 
-    async def _at_sign(self, view: Json) -> None:
+    async def _at_signature(self, view: Json) -> None:
         signing = view["signing"]
         handwriting = writes(self.person.name, self.chance)
         await self.phone.act("save_draft", handwriting)
@@ -298,22 +313,23 @@ class Customer:
     async def _at_payment(self, view: Json) -> None:
         """Authorises, orders to the fen, and pays at the channel's own page."""
         if view["identity"]["consents"].get("payment_authorisation") != "given":
-            await self._consent(view, "payment_authorisation")
+            await self._consent("payment_authorisation")
         if self.habits.drop_extra:
-            for product in view["proposal"]["products"]:
-                if product["optional"] and product["product"] in view["proposal"]["chosen"]:
+            for product in _bought(view):
+                if product["optional"]:
                     await self.phone.act("drop_product", {"product": product["product"]})
                     self.tell(f"took {product['product']} out again; what was signed stands")
             view = await self.look()
-        order = await self.order(view)
-        await self.pay(order["pay_url"])
+        payment = view["payment"]
+        ordered = payment["state"] in ("placed", "accepted") and payment["pay_url"]
+        await self.pay(payment["pay_url"] if ordered else (await self.order(view))["pay_url"])
+        await self._wait_while("payment")
 
     async def order(self, view: Json) -> Json:
         """Orders what the page shows: the total and each lock."""
-        proposal = view["proposal"]
-        locks = {p["product"]: p["lock"] for p in proposal["products"] if p["product"] in proposal["chosen"]}
-        order = await self.phone.act("place_order", {"total_fen": proposal["total_fen"], "locks": locks})
-        self.tell(f"ordered the payment of {order['total_fen'] / 100:.2f} yuan")
+        locks = {product["product"]: product["lock"] for product in _bought(view)}
+        order = await self.phone.act("place_order", {"total_fen": view["card"]["total_fen"], "locks": locks})
+        self.tell(f"ordered the payment of {_yuan(order['total_fen'])}")
         return order
 
     async def pay(self, pay_url: str, payer: Person | None = None) -> Json:
@@ -321,49 +337,74 @@ class Customer:
         self.tell(f"at the channel's page: {paid['result']}")
         return paid
 
-    async def _at_paying(self, view: Json) -> None:
-        """An order is open: pays it if the channel has not been paid, then waits to be told."""
-        payment = view["payment"]
-        if payment["state"] in ("placed", "accepted") and payment["pay_url"]:
-            await self.pay(payment["pay_url"])
-        await self._wait(view["step"])
+    async def _wait_while(self, step: str) -> None:
+        await self._wait(lambda view: view["place"]["step"] != step)
 
-    async def _at_issuing(self, view: Json) -> None:
-        self.tell("paid; waiting for the policies")
-        await self._wait(view["step"])
-
-    async def _wait(self, step: str) -> None:
-        """Until the event stream tells of something and the step is another."""
+    async def _wait(self, over: Callable[[Json], bool]) -> None:
+        """Until the view is as hoped for; looked at whenever the event stream tells of something."""
         async with asyncio.timeout(WAITING_SECONDS):
-            async for _ in news(self.phone):
-                if (await self.look())["step"] != step:
-                    return
-        raise Stuck(f"the stream ended while waiting at {step}")
+            while True:
+                async for _ in news(self.phone):
+                    if over(await self.look()):
+                        return
 
     # -- P13: policies -------------------------------------------------------------------------------------
 
     async def _at_policies(self, view: Json) -> None:
-        await self.download(view)
+        if not _issued(view):
+            self.tell("paid; the policies are on their way")
+            await self._wait(_issued)
+        await self.download()
 
-    async def download(self, view: Json) -> None:
-        """Each policy and each sealed form; a policy by its one-time address, which is good for one use."""
-        for policy in view["issuance"]["policies"]:
+    async def download(self) -> None:
+        """Each policy by its one-time address; each form as it was signed and sealed."""
+        for policy in (await self.phone.get("/policies"))["policies"]:
             once = await self.phone.act(f"policies/{policy['policy_no']}/download")
             pdf = (await self.phone.patiently("GET", once["url"].removeprefix(self.phone.base))).content
             self.passage.policies[policy["policy_no"]] = pdf
-            self.tell(f"downloaded policy {policy['policy_no']} ({len(pdf) // 1024} KB)")
-        for form in view["signing"]["sealed"]:
-            self.passage.forms[form["form_no"]] = await self.phone.file(f"/forms/{form['product']}")
+            self.tell(f"downloaded {policy['name']} {policy['policy_no']} ({len(pdf) // 1024} KB)")
+        for form in self.passage.view["signing"]["sealed"]:
+            self.passage.forms[form["form_no"]] = await self.phone.file(f"/forms/{form['product']}?revision=sealed")
+        self.tell(f"looked at {len(self.passage.forms)} sealed application forms")
 
     # -- P14, P15: survey and app --------------------------------------------------------------------------
 
-    async def _at_survey(self, view: Json) -> None:
+    async def _aftercare(self) -> None:
+        """Survey and app come after issuance, when they come; nothing depends on them (I29)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AFTERCARE_SECONDS):
+                await self._wait(lambda view: {"survey", "app"} <= set(view["place"]["then"]))
+        offered = self.passage.view["place"]["then"]
+        if "survey" in offered:
+            self._step = "survey"
+            async with self._timed():
+                await self._survey()
+        if "app" in offered and self.habits.use_app:
+            self._step = "app"
+            async with self._timed():
+                await self.parties.use_app(self.passage.view["referral"]["url"], "click", "install", "register")
+                self.tell("followed the plain link to the insurer's app, installed it and registered")
+
+    async def _survey(self) -> None:
         if self.habits.score is None:
             await self.phone.act("skip_survey")
-            self.tell("skipped the survey")
+            self.tell("was invited to the survey and skipped it")
         else:
             await self.phone.act("answer_survey", {"score": self.habits.score})
-            self.tell(f"answered the survey: {self.habits.score} of 10")
+            self.tell(f"was invited to the survey and answered {self.habits.score} of 10")
+
+
+def _bought(view: Json) -> list[Json]:
+    """The products in the purchase now: those not optional and the optional ones ticked."""
+    return [p for p in view["card"]["products"] if not p["optional"] or p["chosen"]]
+
+
+def _issued(view: Json) -> bool:
+    return view["issuance"] is not None and view["issuance"]["state"] == "issued"
+
+
+def _yuan(fen: int) -> str:
+    return f"{fen / 100:,.2f} yuan"
 
 
 class _Timed:
