@@ -139,4 +139,5 @@ class Codes:
 
 
 def _times(document: Document | None) -> tuple[datetime, ...]:
-    return () if document is None else tuple(datetime.fromisoformat(at) for at in document.state["sent"])
+    sent: list[str] = [] if document is None else document.state.get("sent", [])
+    return tuple(datetime.fromisoformat(at) for at in sent)

@@ -1,0 +1,233 @@
+"""Identity's rules without I/O: who a name belongs to, clocks, paces, the fold."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.facts import identity as facts
+from contracts.facts.base import Fact
+from contracts.facts.issuance import JourneyIssued
+from contracts.facts.payment import OrderClosed
+from contracts.problems import Refuse
+from contracts.values import ActProof, Committed, Proof
+from deploy.simulator.device import Device
+from services.identity import rules
+from services.identity.rules import IdentityState, evolve
+
+NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+DEVICE = Device()
+ID = "11010519491231002X"
+"""The worked example of GB 11643."""
+
+
+def proof(attempt: int = 1) -> ActProof:
+    sealed = Committed(commitment="a" * 64, blob="b" * 64)
+    return ActProof(proof=Proof(jws="x.y.z", method="POST", url="https://x.test/"), body=sealed, attempt=attempt)
+
+
+def session(attempt: int = 1, at: datetime = NOW, device: Device = DEVICE) -> facts.SessionOpened:
+    return facts.SessionOpened(
+        at=at,
+        attempt=attempt,
+        device_key=facts.DeviceKey.model_validate(device.jwk),
+        thumbprint=device.thumbprint,
+        absolute_limit=at + timedelta(hours=2),
+        proof=proof(attempt),
+    )
+
+
+def verified(attempt: int = 1, at: datetime = NOW) -> facts.IdentityVerified:
+    return facts.IdentityVerified(
+        at=at,
+        attempt=attempt,
+        method="face",
+        customer_id="0" * 26,
+        valid_until=at + timedelta(hours=2),
+        reproof=False,
+    )
+
+
+def folded(*made: Fact) -> IdentityState:
+    state = IdentityState()
+    for fact in made:
+        state = evolve(state, fact)
+    return state
+
+
+def code_of(refused: pytest.ExceptionInfo[Refuse]) -> str:
+    return refused.value.code
+
+
+# -- the person --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "阿依古丽·买买提",
+        "阿依古丽•买买提",
+        "阿依古丽・买买提",
+        "阿依古丽･买买提",
+        "阿依古丽.买买提",
+        " 阿依古丽 · 买买提 ",
+    ],
+)
+def test_names_are_the_same_whatever_dot_and_space_the_phone_typed(typed: str) -> None:
+    rules.check_person(
+        id_type="id_card", typed=(typed, ID.lower()), policyholder=("阿依古丽·买买提", ID), today=date(2026, 11, 23)
+    )
+
+
+@pytest.mark.parametrize("typed", ["阿依古丽买买提", "阿依古丽·买买", "买买提·阿依古丽"])
+def test_another_name_is_another_person(typed: str) -> None:
+    with pytest.raises(Refuse) as refused:
+        rules.check_person(
+            id_type="id_card", typed=(typed, ID), policyholder=("阿依古丽·买买提", ID), today=date(2026, 11, 23)
+        )
+    assert code_of(refused) == "person_mismatch"
+
+
+@pytest.mark.parametrize("number", ["110105194912310021", "11010519491331002X", "11010519491231002", "１１０"])
+def test_an_impossible_number_is_a_slip_of_the_finger_and_names_its_field(number: str) -> None:
+    with pytest.raises(Refuse) as refused:
+        rules.check_person(
+            id_type="id_card", typed=("张三", number), policyholder=("张三", ID), today=date(2026, 11, 23)
+        )
+    assert code_of(refused) == "invalid_fields"
+    (fault,) = refused.value.problem.errors
+    assert fault.pointer == "/id_number"
+    assert number not in refused.value.problem.model_dump_json()
+
+
+def test_fifteen_digits_are_the_old_form_of_the_same_number() -> None:
+    assert rules.normal_id_number("110105491231002") == ID
+
+
+def test_full_age_begins_on_the_eighteenth_birthday() -> None:
+    born_2008 = "110101200811231" + "23"
+    number = born_2008 + rules.id_check_character(born_2008)
+
+    def check(today: date) -> None:
+        rules.check_person(id_type="id_card", typed=("张三", number), policyholder=("张三", number), today=today)
+
+    with pytest.raises(Refuse) as refused:
+        check(date(2026, 11, 22))
+    assert code_of(refused) == "underage"
+    check(date(2026, 11, 23))
+
+
+@given(st.text(max_size=40), st.text(max_size=20))
+def test_normal_forms_are_stable_and_never_fail(name: str, number: str) -> None:
+    assert rules.normal_name(rules.normal_name(name)) == rules.normal_name(name)
+    rules.normal_id_number(number)
+
+
+# -- paces -------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 7200), max_size=12), st.integers(1, 6))
+def test_a_pace_refuses_exactly_when_the_hour_is_full(ages: list[int], most: int) -> None:
+    times = [NOW - timedelta(seconds=age) for age in ages]
+    full = sum(age < 3600 for age in ages) >= most
+    if not full:
+        assert len(rules.check_pace(times, NOW, most=most, code="otp_attempts")) < most
+        return
+    with pytest.raises(Refuse) as refused:
+        rules.check_pace(times, NOW, most=most, code="otp_attempts")
+    wait = refused.value.problem.retry_after
+    assert wait is not None
+    rules.check_pace(times, NOW + timedelta(seconds=wait), most=most, code="otp_attempts")
+
+
+# -- clocks ------------------------------------------------------------------------------------------------
+
+
+def test_before_identity_is_proven_no_idle_clock_runs() -> None:
+    assert rules.idle_since(folded(session()), None) is None
+    assert rules.idle_since(folded(session(), verified()), None) == NOW
+
+
+def test_the_last_sign_counts() -> None:
+    later = NOW + timedelta(minutes=3)
+    assert rules.idle_since(folded(session(), verified()), later) == later
+    assert rules.idle_since(folded(session(), verified(at=later)), NOW) == later
+
+
+def test_a_session_is_not_idle_twice() -> None:
+    state = folded(session(), verified(), facts.ReproofRequired(at=NOW, attempt=1, idle_seconds=601))
+    assert rules.idle_since(state, None) is None
+    assert not rules.verified(state, NOW)
+
+
+def test_identity_holds_until_its_time_and_only_in_its_session() -> None:
+    state = folded(session(), verified())
+    assert rules.verified(state, NOW + timedelta(hours=2))
+    assert not rules.verified(state, NOW + timedelta(hours=2, seconds=1))
+    void = facts.SessionVoided(at=NOW, attempt=1, reason="device_changed")
+    assert not rules.verified(folded(session(), verified(), void, session(2)), NOW)
+
+
+def test_an_order_that_is_not_the_open_one_ends_no_waiting() -> None:
+    state = folded(session(), OrderClosed(at=NOW, order_no="other", reason="expired"))
+    assert state.waiting_since is None
+    assert state.session is not None
+    assert state.session.waited == timedelta(0)
+
+
+# -- the fold ----------------------------------------------------------------------------------------------
+
+AT = st.integers(0, 7200).map(lambda seconds: NOW + timedelta(seconds=seconds))
+NOTICE = st.sampled_from(["privacy", "face_consent"]).map(
+    lambda code: facts.NoticeRef(notice=code, version="1", sha256="a" * 64)
+)
+FACTS: st.SearchStrategy[Fact] = st.one_of(
+    st.builds(session, st.integers(1, 3), AT),
+    st.builds(verified, st.integers(1, 3), AT),
+    st.builds(
+        facts.SessionVoided,
+        at=AT,
+        attempt=st.integers(1, 3),
+        reason=st.sampled_from(["device_changed", "person_changed", "absolute_limit"]),
+    ),
+    st.builds(facts.RecordingAcknowledged, at=AT, notice=NOTICE, proof=st.just(proof())),
+    st.builds(facts.ConsentGiven, at=AT, notice=NOTICE, proof=st.just(proof())),
+    st.builds(facts.ConsentDeclined, at=AT, notice=NOTICE, withdrawn=st.booleans(), proof=st.just(proof())),
+    st.builds(facts.RealNameChecked, at=AT, matched=st.booleans(), provider_ref=st.just("r"), proof=st.just(proof())),
+    st.builds(
+        facts.OtpVerified, at=AT, purpose=st.sampled_from(["identity", "alternative_path"]), proof=st.just(proof())
+    ),
+    st.builds(facts.FaceStarted, at=AT, provider_ref=st.just("s"), proof=st.just(proof())),
+    st.builds(
+        facts.FaceChecked,
+        at=AT,
+        passed=st.booleans(),
+        provider_ref=st.just("r"),
+        score_band=st.just("high"),
+        checked_at=AT,
+        proof=st.just(proof()),
+    ),
+    st.builds(facts.ReproofRequired, at=AT, attempt=st.integers(1, 3), idle_seconds=st.just(601)),
+    st.builds(facts.Refused, at=AT, command=st.just("x"), code=st.just("proof_token"), occurrence=st.just(1)),
+    AT.map(lambda at: JourneyIssued(at=at, policies=("P",), products=("p",), channel_id="c", customer_id="0" * 26)),
+)
+
+
+@given(st.lists(FACTS, max_size=30))
+def test_the_state_is_a_fold_that_survives_the_store(made: list[Fact]) -> None:
+    state = folded(*made)
+    assert IdentityState.model_validate_json(state.model_dump_json()) == state
+    assert folded(*made) == state
+    view = rules.view(state, NOW)
+    assert not view.verified or (state.session is not None and state.session.ended is None)
+
+
+@given(st.lists(FACTS, max_size=30))
+def test_I12_a_new_device_inherits_nothing(made: list[Fact]) -> None:
+    state = folded(*made, session(4, NOW + timedelta(hours=3)))
+    view = rules.view(state, NOW + timedelta(hours=3))
+    assert (view.attempt, view.verified, view.recording_acknowledged, view.consents) == (4, False, False, {})
+    assert (view.real_name_matched, view.face, view.otp_verified) == (False, "none", ())
