@@ -50,6 +50,8 @@ class SurveyAnswered(Fact):
     products: tuple[Slug, ...]
     score: Annotated[int, Field(ge=0, le=10)]
     words: Committed | None
+    follow_up: bool = False
+    """A detractor (0–6): somebody should call."""
 
 
 class SurveySkipped(Fact):

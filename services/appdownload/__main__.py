@@ -1,0 +1,4 @@
+from servicekit.runner import run
+from services.appdownload.service import AppDownload
+
+run(AppDownload)
