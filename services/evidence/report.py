@@ -163,7 +163,10 @@ def _who(scope: Scope, facts: Sequence[Exhibit], made: Contents) -> list[JsonVal
         rows.append(_row("核验时间", _time(last.data["at"])))
     else:
         rows.append(_row("身份核验", NOT_RECORDED))
-    rows.append(_row("操作设备", f"{len(_facts(facts, 'session_opened'))} 部,签名所用为同一部"))
+    acts = _facts(facts, "forms_signed")
+    if verified and acts:
+        same = any(v.data["attempt"] == acts[-1].data["attempt"] for v in verified)
+        rows.append(_row("签名设备", "与核验身份的是同一部手机" if same else "与核验身份的不是同一部手机"))
     return rows
 
 

@@ -521,7 +521,7 @@ class Pack:
 
     def origin(self, what: str) -> None:
         line = f"origin unknown: {what}"
-        if line not in self.found.doubts:
+        if self.trust.given and line not in self.found.doubts:
             self.found.doubts.append(line)
 
     def chain(self) -> None:
@@ -1225,7 +1225,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(VERDICTS[status])
     for title, lines in (
         ("Why not proven", found.doubts),
-        ("Proven", found.proven),
+        ("Proven" if options.trust else "Consistent within the pack", found.proven),
         ("Asserted", found.asserted),
         ("Not recorded here", found.not_recorded),
     ):

@@ -1,0 +1,492 @@
+"""Packs, as evidence makes them and as the verifier judges them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.commands.evidence import BuildPack, Pack
+from contracts.facts.disclosure import DocumentConfirmed
+from contracts.facts.identity import IdentityVerified
+from contracts.facts.issuance import PolicyIssued
+from contracts.facts.payment import OrderPlaced, PaymentConfirmed
+from contracts.facts.signing import FormsSigned
+from contracts.problems import Refuse
+from contracts.values import ActProof, Committed
+from deploy.simulator.device import Device
+from products import Release
+from products.publish import PRODUCTS as FOLDER
+from products.publish import publish
+from servicekit.runner import new_ulid
+from services.evidence import verify
+from services.evidence.archive import archive
+from services.evidence.service import Evidence
+from services.evidence.signature import EvidenceKey
+from services.evidence.timestamps import Authorities
+from tests.desk import Clock, Desk, desk
+from tests.nats_server import NatsServer
+from tests.services.evidence.journey import PERSON, PRODUCTS, Journey
+from tests.services.evidence.parties import Parties, make_parties, stamping
+from tests.servicekit.documents.prepared import fonts_folder
+
+VERIFIER = Path(verify.__file__)
+
+
+@asynccontextmanager
+async def evidence(tmp: Path, nats: NatsServer, parties: Parties, tsa: str) -> AsyncIterator[tuple[Desk, Release]]:
+    clock = Clock(datetime.now(UTC) - timedelta(seconds=120))
+    settings = parties.settings(tsa) | {"fonts_dir": fonts_folder()}
+    async with desk(Evidence, tmp, nats, clock=clock, play_evidence=False, **settings) as at:
+        yield at, publish(FOLDER, tmp / "releases")
+
+
+async def export(at: Desk, journey: str, **asked: Any) -> tuple[bytes, Pack]:
+    command = BuildPack(command_id=new_ulid(), journey_id=journey, **({"masked": False, "reason": "法院调取"} | asked))
+    pack: Pack = await at.ask(command)
+    data = await at.vault.open(journey, Committed(commitment=pack.commitment, blob=pack.blob))
+    return data, pack
+
+
+def members(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def judged(data: bytes, parties: Parties | None) -> tuple[int, verify.Findings]:
+    return verify.judge(data, verify.Trust.read(parties.trust if parties else None))
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory: pytest.TempPathFactory, nats: NatsServer, parties: Parties) -> dict[str, bytes]:
+    """One journey, exported in every way: made once, judged by many tests."""
+    return asyncio.run(exported(tmp_path_factory.mktemp("packs"), nats, parties))
+
+
+async def exported(folder: Path, nats: NatsServer, parties: Parties) -> dict[str, bytes]:
+    async with stamping(parties) as tsa, evidence(folder, nats, parties, tsa) as (at, release):
+        journey = Journey(at, release, parties, tsa)
+        await journey.pass_through()
+        made = {"journey": await export(at, journey.id), "masked": await export(at, journey.id, masked=True)}
+        for slug, number in journey.numbers.items():
+            made[slug] = await export(at, journey.id, scope="policy", policy_no=number)
+        made["policy masked"] = await export(
+            at, journey.id, scope="policy", policy_no=journey.numbers[PRODUCTS[0]], masked=True
+        )
+        with pytest.raises(Refuse) as refused:
+            await export(at, journey.id, scope="policy", policy_no="PNOT")
+        assert refused.value.code == "policy_unknown"
+        assert all(pack.complete for _, pack in made.values())
+        return {name: data for name, (data, _) in made.items()}
+
+
+async def test_I21_a_whole_journey_is_exported_and_proven(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
+) -> None:
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Journey(at, release, parties, tsa)
+        await journey.pass_through()
+        data, pack = await export(at, journey.id)
+        assert pack.complete, json.loads(members(data)["manifest.json"])["reasons"]
+        (tmp_path / "pack.zip").write_bytes(data)
+        status, found = judged(data, parties)
+        assert (status, found.doubts) == (0, [])
+        assert judged(data, None)[0] == 1
+        # As a stranger would run it, from anywhere, with nothing of ours on the path.
+        said = subprocess.run(
+            [sys.executable, "-I", str(VERIFIER), str(tmp_path / "pack.zip"), "--trust", str(parties.trust)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert said.returncode == 0, said.stdout + said.stderr
+        again, _ = await export(at, journey.id, reason="再次导出")
+        assert again == data
+        assert sum(f.type() == "toubao.evidence.pack_exported.v1" for f in await at.made(journey.id)) == 2
+
+
+@pytest.mark.parametrize("name", ["journey", "masked", *PRODUCTS, "policy masked"])
+def test_I21_every_kind_of_pack_is_proven(packs: dict[str, bytes], parties: Parties, name: str) -> None:
+    status, found = judged(packs[name], parties)
+    assert (status, found.doubts) == (0, [])
+    assert judged(packs[name], None)[0] == 1
+
+
+def test_I24_a_masked_pack_shows_nothing_of_the_person(packs: dict[str, bytes]) -> None:
+    for name in ("masked", "policy masked"):
+        shown = members(packs[name])
+        assert not [m for m in shown if m.startswith(("forms/", "policies/", "signature/", "payer/"))]
+        for value in (*PERSON.values(), "京Q7K3D5", "6222020200112233445"):
+            assert not [m for m, data in shown.items() if value.encode() in data]
+    everything = members(packs["journey"])
+    assert [m for m, data in everything.items() if PERSON["name"].encode() in data]
+    assert not [m for m, data in everything.items() if b"6222020200112233445" in data]
+
+
+@pytest.mark.parametrize(("mine", "other"), [PRODUCTS, PRODUCTS[::-1]])
+def test_I21_the_pack_of_one_policy_shows_nothing_of_another(packs: dict[str, bytes], mine: str, other: str) -> None:
+    shown, whole = members(packs[mine]), members(packs["journey"])
+    texts = {n for n in whole if n.startswith("documents/")} - {n for n in shown if n.startswith("documents/")}
+    assert len(texts) >= 3
+    secrets = [other, f"PSF2026-{other[:5]}", *(n[10:-3] for n in texts), "143345"]
+    chain = {m["path"]: m for m in json.loads(whole["chain.json"])["entries"]}
+    for path in chain:
+        if other in path:
+            secrets.append(path)
+    for secret in secrets:
+        assert not [n for n, data in shown.items() if secret.encode() in data or secret in n], secret
+    # What speaks of both is there as its own view.
+    assert any(n.startswith("views/") and n.endswith("forms_signed.json") for n in shown)
+    text = subprocess.run(
+        ["pdftotext", "-", "-"], input=shown["report.pdf"], capture_output=True, timeout=30, check=True
+    ).stdout.decode()
+    titles = {PRODUCTS[0]: "机动车交通事故责任强制保险", PRODUCTS[1]: "驾乘人员意外伤害保险"}
+    assert titles[mine] in text.replace("\n", "")
+    assert titles[other] not in text.replace("\n", "")
+
+
+def changed(byte: int) -> int:
+    return byte ^ 0x01
+
+
+def test_I21_any_byte_of_the_container_changed_in_any_way_is_altered() -> None:
+    """Exhaustive on a small archive: every byte, every other value."""
+    small = archive({"manifest.json": b"{}", "manifest.jws": b"a..b", "facts/1.json": b"[1]"})
+    assert verify.open_archive(small)["facts/1.json"] == b"[1]"
+    assert verify.build_archive(verify.open_archive(small)) == small
+    spoilt = bytearray(small)
+    for position, right in enumerate(small):
+        for wrong in {*range(256)} - {right}:
+            spoilt[position] = wrong
+            with pytest.raises((verify.Altered, ValueError, verify.struct.error)):
+                verify.open_archive(bytes(spoilt))
+        spoilt[position] = right
+
+
+@pytest.mark.parametrize(("name", "step"), [("journey", 4999), ("policy masked", 199)])
+def test_I21_any_byte_changed_is_altered(packs: dict[str, bytes], parties: Parties, name: str, step: int) -> None:
+    """First and last byte of every member, and every so many bytes of the whole."""
+    data = packs[name]
+    trust = verify.Trust.read(parties.trust)
+    positions = set(range(0, len(data), step)) | set(range(len(data) - 22, len(data)))
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        for info in file.infolist():
+            body = info.header_offset + 30 + len(info.filename)
+            positions |= {info.header_offset, body - 1, body, body + info.file_size - 1}
+    spoilt = bytearray(data)
+    for position in sorted(positions):
+        spoilt[position] = changed(spoilt[position])
+        assert verify.judge(bytes(spoilt), trust)[0] == 2, position
+        spoilt[position] = changed(spoilt[position])
+    assert bytes(spoilt) == data
+
+
+def test_I21_any_member_changed_in_a_well_formed_archive_is_altered(packs: dict[str, bytes], parties: Parties) -> None:
+    trust = verify.Trust.read(parties.trust)
+    for name in ("journey", PRODUCTS[1]):
+        whole = members(packs[name])
+        for member, content in whole.items():
+            for position in {0, len(content) // 2, len(content) - 1}:
+                bad = bytes(changed(b) if i == position else b for i, b in enumerate(content))
+                assert verify.judge(verify.build_archive(whole | {member: bad}), trust)[0] == 2, member
+            removed = {n: d for n, d in whole.items() if n != member}
+            assert verify.judge(verify.build_archive(removed), trust)[0] == 2, member
+            renamed = removed | {member + "x": content}
+            assert verify.judge(verify.build_archive(renamed), trust)[0] == 2, member
+        for extra in ("facts/000099-x-y.json", "note.txt", "certificates/more.pem", "documents/a.md"):
+            assert verify.judge(verify.build_archive(whole | {extra: b"{}"}), trust)[0] == 2, extra
+
+
+def test_I21_bytes_around_and_between_are_altered(packs: dict[str, bytes], parties: Parties) -> None:
+    data = packs["masked"]
+    for bad in (b"x" + data, data + b"x", data[:-1], data[1:], b"", b"PK", data[:-2] + b"\x01\x00x", data * 2):
+        assert judged(bad, parties)[0] == 2
+    # Written by another hand: compressed, dated, or with a directory that hides a member.
+    for kind in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", kind) as file:
+            for name, content in members(data).items():
+                file.writestr(name, content)
+        assert judged(out.getvalue(), parties)[0] == 2
+    for name in ("../facts/x", "/x", "facts//x", "facts/./x", "a\\b", "", "facts/", "x" * 300):
+        assert judged(verify.build_archive(members(data) | {name: b""}), parties)[0] == 2
+
+
+def test_a_signature_respelt_is_altered(packs: dict[str, bytes], parties: Parties) -> None:
+    """The other ``s`` verifies too: it must not make a second pack of the first."""
+    whole = members(packs["masked"])
+    header, _, signature = whole["manifest.jws"].decode().split(".")
+    raw = verify.b64url(signature)
+    s = verify.P256_ORDER - int.from_bytes(raw[32:], "big")
+    other = base64.urlsafe_b64encode(raw[:32] + s.to_bytes(32, "big")).rstrip(b"=").decode()
+    bad = whole | {"manifest.jws": f"{header}..{other}".encode()}
+    assert judged(verify.build_archive(bad), parties)[0] == 2
+
+
+def test_a_pack_resealed_by_a_stranger_is_of_unknown_origin(
+    packs: dict[str, bytes], parties: Parties, tmp_path: Path
+) -> None:
+    others = make_parties(tmp_path / "others")
+    assert judged(packs["journey"], others)[0] == 1
+    # A timestamp root cannot vouch for the insurer, nor the other way round.
+    swapped = tmp_path / "swapped"
+    swapped.mkdir()
+    (swapped / "tsa-root.pem").write_bytes((parties.trust / "insurer-root.pem").read_bytes())
+    (swapped / "insurer-root.pem").write_bytes((parties.trust / "tsa-root.pem").read_bytes())
+    assert verify.judge(packs["journey"], verify.Trust.read(swapped))[0] == 1
+
+
+def reseal(whole: dict[str, bytes], parties: Parties, **manifest: Any) -> bytes:
+    """What an insurer who cheats could do: change members and sign anew with the real key."""
+    key = EvidenceKey.load(
+        parties.root / "keys" / "evidence.key.pem", parties.root / "certs" / "evidence.chain.pem"
+    )
+    said = json.loads(whole["manifest.json"]) | manifest
+    rest = {n: d for n, d in whole.items() if n not in {"manifest.json", "manifest.jws"}}
+    said["members"] = {n: {"sha256": verify.sha256(d), "size": len(d)} for n, d in rest.items()}
+    raw = verify.canonical(said)
+    return verify.build_archive(rest | {"manifest.json": raw, "manifest.jws": key.sign(raw).encode()})
+
+
+def test_I19_the_insurer_itself_cannot_change_a_fact(packs: dict[str, bytes], parties: Parties) -> None:
+    whole = members(packs["journey"])
+    assert judged(reseal(whole, parties), parties)[0] == 0
+    path = next(n for n in whole if "document_confirmed" in n)
+    fact = json.loads(whole[path])
+    longer = json.dumps({**fact, "dwell_ms": fact["dwell_ms"] + 60_000}, separators=(",", ":")).encode()
+    assert judged(reseal(whole | {path: longer}, parties), parties)[0] == 2
+    # Nor with a chain computed anew: the head's signature and timestamp are over the old one.
+    chain = json.loads(whole["chain.json"])
+    previous = verify.hashlib.sha256(b"toubao-chain-v1" + chain["journey_id"].encode()).digest()
+    for place in chain["entries"]:
+        if place["path"] == path:
+            line = verify.canonical(place["attributes"]) + b"\n" + longer
+            place["leaf"] = verify.sha256(line)
+        data = json.loads(whole[place["path"]] if place["path"] != path else longer)
+        views = b"".join(
+            verify.hashlib.sha256(
+                bytes.fromhex(place["salts"][k]) + verify.view_bytes(place["attributes"], data, k)
+            ).digest()
+            for k in sorted(place["salts"])
+        )
+        root = verify.hashlib.sha256(views).digest() if views else b""
+        previous = verify.hashlib.sha256(previous + bytes.fromhex(place["leaf"]) + root).digest()
+        place["link"] = previous.hex()
+    forged = whole | {path: longer, "chain.json": verify.canonical(chain)}
+    assert judged(reseal(forged, parties), parties)[0] == 2
+
+
+@pytest.mark.parametrize("how", ["gap", "swap", "twice", "withheld", "cut"])
+def test_I19_facts_missing_swapped_or_repeated_are_altered(
+    packs: dict[str, bytes], parties: Parties, how: str
+) -> None:
+    whole = members(packs["journey"])
+    chain = json.loads(whole["chain.json"])
+    entries = chain["entries"]
+    match how:
+        case "gap":
+            gone = entries.pop(5)
+            whole = {n: d for n, d in whole.items() if n != gone["path"]}
+        case "swap":
+            entries[5], entries[6] = entries[6], entries[5]
+        case "twice":
+            entries.insert(6, entries[5])
+        case "withheld":
+            place = entries[5]
+            whole = {n: d for n, d in whole.items() if n != place["path"]}
+            entries[5] = {k: place[k] for k in ("index", "source", "sequence", "leaf", "link")}
+            entries[5] |= {"shown": "leaf", "views": []}
+        case _:
+            whole = {n: d for n, d in whole.items() if n != entries[-1]["path"]}
+            entries.pop()
+    whole["chain.json"] = verify.canonical(chain)
+    assert judged(reseal(whole, parties), parties)[0] == 2
+
+
+def test_a_pack_that_says_it_is_incomplete_is_not_proven(packs: dict[str, bytes], parties: Parties) -> None:
+    whole = members(packs["journey"])
+    said = reseal(whole, parties, complete=False, reasons=["document_missing:x"])
+    assert judged(said, parties)[0] == 1
+    assert judged(reseal(whole, parties, complete=False), parties)[0] == 2
+
+
+async def test_I3_a_shortened_minimum_is_reported_as_not_proven(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
+) -> None:
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Journey(at, release, parties, tsa, dwell_scale=0.01)
+        await journey.pass_through()
+        data, _ = await export(at, journey.id)
+        status, found = judged(data, parties)
+        assert status == 1
+        assert all("reading NOT PROVEN" in doubt for doubt in found.doubts)
+        assert len(found.doubts) == 8
+
+
+async def test_I19_without_a_timestamp_now_the_pack_reaches_to_the_last_and_says_so(
+    tmp_path: Path, nats: NatsServer, parties: Parties
+) -> None:
+    async with stamping(parties) as tsa, evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Journey(at, release, parties, tsa)
+        await journey.pass_through()
+        at.service._authorities = Authorities((), [], at.service._session, 1)  # type: ignore[attr-defined]
+        data, pack = await export(at, journey.id)
+        assert not pack.complete
+        status, found = judged(data, parties)
+        assert status == 1
+        assert "the pack says of itself: facts_after_the_last_timestamp" in found.doubts
+
+
+async def test_I21_a_lost_blob_makes_the_pack_incomplete(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
+) -> None:
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Journey(at, release, parties, tsa)
+        await journey.pass_through()
+        signed = next(f for f in journey.facts if isinstance(f, FormsSigned))
+        await at.service.blobs.delete(signed.strokes.blob)
+        await at.service.blobs.delete(signed.attestation.token)
+        data, pack = await export(at, journey.id)
+        assert not pack.complete
+        status, found = judged(data, parties)
+        assert status == 1
+        assert any("blob_missing" in doubt for doubt in found.doubts)
+        assert any("timestamp_missing" in doubt for doubt in found.doubts)
+
+
+def test_timestamps_and_signatures_agree_with_other_programs(
+    packs: dict[str, bytes], parties: Parties, tmp_path: Path
+) -> None:
+    whole = members(packs["journey"])
+    head = json.loads(whole["head.json"])
+    token = tmp_path / "head.tst"
+    token.write_bytes(whole[f"timestamps/{head['token']}.tst"])
+    checked = subprocess.run(
+        ["openssl", "ts", "-verify", "-digest", head["head"], "-in", str(token), "-token_in"]
+        + ["-CAfile", str(parties.trust / "tsa-root.pem"), "-untrusted", str(parties.trust / "tsa-chain.pem")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert "Verification: OK" in checked.stdout + checked.stderr
+    for name in (n for n in whole if n.startswith("policies/") or n.endswith("sealed.pdf")):
+        paper = tmp_path / "paper.pdf"
+        paper.write_bytes(whole[name])
+        said = subprocess.run(["pdfsig", "-nocert", str(paper)], capture_output=True, text=True, timeout=30).stdout
+        assert "Signature is Valid" in said
+        assert "Total document signed" in said
+
+
+# -- a record that is whole, and yet does not prove ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoil", "doubt"),
+    [
+        ("dwell", "read for less than the minimum"),
+        ("paragraphs", "not every paragraph was seen"),
+        ("late", "identity was on record before the signature"),
+        ("payer", "the order asked for the policyholder's own ID number"),
+        ("sum", "what was paid is what was ordered"),
+        ("lock", "the same terms from confirmation to policy"),
+        ("items", "the signature covers every document that was read"),
+        ("device", "made by another device"),
+        ("body", "says another total_fen than the device signed"),
+        ("premium", "issued for what was paid"),
+    ],
+)
+async def test_what_the_facts_do_not_bear_out_is_not_proven(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str, spoil: str, doubt: str
+) -> None:
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Spoilt(at, release, parties, tsa)
+        journey.spoil = spoil
+        await journey.pass_through()
+        data, pack = await export(at, journey.id)
+        assert pack.complete
+        status, found = judged(data, parties)
+        assert status == 1, found.doubts
+        assert [line for line in found.doubts if doubt in line], found.doubts
+
+
+class Spoilt(Journey):
+    """A journey of services that made one mistake, attested all the same."""
+
+    spoil = ""
+
+    async def tell(self, fact: Any) -> None:
+        change: dict[str, Any] = {}
+        match self.spoil, fact:
+            case "dwell", DocumentConfirmed():
+                change = {"dwell_ms": fact.minimum_dwell_ms - 1}
+            case "paragraphs", DocumentConfirmed():
+                change = {"paragraphs_seen": 9}
+            case "late", IdentityVerified():
+                change = {"valid_until": fact.at}
+            case "payer", OrderPlaced():
+                change = {"payer_id_number": await self.at.vault.seal(self.id, "110105194912310000")}
+            case "sum", PaymentConfirmed():
+                first = fact.lines[0]
+                change = {"lines": (first.model_copy(update={"fen": first.fen + 1}), *fact.lines[1:])}
+            case "lock", PolicyIssued():
+                change = {"lock": "9" * 64}
+            case "items", FormsSigned():
+                change = {"items": fact.items[:-1]}
+            case "device", FormsSigned():
+                mine, self.at.device = self.at.device, Device()
+                change = {"proof": await self.proof({"items": []}, "sign-forms")}
+                self.at.device = mine
+            case "body", OrderPlaced():
+                change = {"proof": await self.proof({"total_fen": 1}, "place-order")}
+            case "premium", PolicyIssued():
+                change = {"premium_fen": fact.premium_fen + 1}
+            case _:
+                pass
+        await super().tell(fact.model_copy(update=change))
+
+
+@pytest.mark.parametrize("spoil", ["url", "signature", "hash", "replayed"])
+async def test_a_proof_that_does_not_verify_is_altered(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str, spoil: str
+) -> None:
+    class Broken(Journey):
+        last: ActProof | None = None
+
+        async def proof(self, body: dict[str, Any], verb: str) -> ActProof:
+            made = await super().proof(body, verb)
+            if verb != "place-order":
+                self.last = made
+                return made
+            match spoil:
+                case "url":
+                    proof = made.proof.model_copy(update={"url": made.proof.url + "x"})
+                    return made.model_copy(update={"proof": proof})
+                case "signature":
+                    head, claims, signature = made.proof.jws.split(".")
+                    proof = made.proof.model_copy(update={"jws": f"{head}.{claims}.{signature[::-1]}"})
+                    return made.model_copy(update={"proof": proof})
+                case "hash":
+                    return made.model_copy(update={"body": await self.at.vault.seal(self.id, b'{"other":1}')})
+                case _:
+                    assert self.last is not None
+                    return self.last
+
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Broken(at, release, parties, tsa)
+        await journey.pass_through()
+        data, _ = await export(at, journey.id)
+        status, found = judged(data, parties)
+        assert status == 2
+        assert "the proof of order_placed" in found.doubts[0] or "verify" in found.doubts[0] or "base64" in found.doubts[0]
