@@ -45,6 +45,7 @@ KINDS: dict[str, Kind] = {
     "malformed": Kind(400, "请求内容无法识别。", "请返回上一页重新操作。", False),
     "invalid_fields": Kind(422, "有些内容需要修改。", "请按提示改正标出的内容后再提交。", False),
     "body_too_large": Kind(413, "提交的内容太大。", "请减少内容后再提交。", False),
+    "body_too_slow": Kind(408, "提交用的时间太长。", "请检查网络后再提交。", False),
     "unsupported_media_type": Kind(415, "请求格式不对。", "请使用 application/json 提交。", False),
     "not_found": Kind(404, "没有找到您要的内容。", "请检查链接是否完整。", False),
     "method_not_allowed": Kind(405, "不支持这样的操作。", "请返回上一页重新操作。", False),
@@ -173,11 +174,16 @@ KINDS: dict[str, Kind] = {
     "nothing_to_refund": Kind(409, "没有可退的款项。", "请核对付款记录。"),
     # issuance, evidence, aftercare
     "policies_not_ready": Kind(409, "保单正在生成。", "请稍等片刻,页面会自动更新。", False),
+    "glyph_missing": Kind(
+        503, "保单里有一个字暂时印不出来。", "您的付款和投保都有效,我们补上这个字后保单会自动生成。"
+    ),
+    "policy_undrawable": Kind(500, "保单暂时无法生成。", "您的付款和投保都有效,我们处理好后保单会自动生成。"),
     "policy_unknown": Kind(404, "没有查到这张保单。", "请核对保单号和验真码。", False),
     "download_expired": Kind(410, "下载链接已用过或已过期。", "请返回保单页面重新点下载。", False),
     "evidence_incomplete": Kind(503, "存证还不完整。", "请稍等片刻再试。", False),
     "survey_not_open": Kind(409, "现在没有可填写的问卷。", "您可以直接离开,保单不受影响。", False),
     "referral_unknown": Kind(404, "链接已失效。", "您可以在应用商店直接搜索。", False),
+    "referral_too_early": Kind(409, "前一步还没有收到。", "请稍后再报告这一步。", False),
 }
 
 

@@ -5,16 +5,27 @@ they open to put back into the shape the channel sent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from contracts.facts.proposal import JourneyOpened, Party, ProductTerms
+from contracts.facts.proposal import Party, ProductTerms
 from contracts.values import Committed
 from products.model import FieldRule, FieldType, Product
+
+class Bought(Protocol):
+    """Who buys what: the fact that opened the journey, or the proposal's view of it."""
+
+    @property
+    def policyholder(self) -> Party: ...
+    @property
+    def insured(self) -> Party | None: ...
+    @property
+    def subject(self) -> Mapping[str, Committed]: ...
+
 
 _PARTY = ("name", "id_number", "phone", "address")
 
 
-def committed(opened: JourneyOpened, terms: ProductTerms) -> dict[str, Committed]:
+def committed(opened: Bought, terms: ProductTerms) -> dict[str, Committed]:
     """Every personal value of the journey and of this product, under ``policyholder.name``, ``subject.vin``…"""
     found: dict[str, Committed] = {}
     for role, party in (("policyholder", opened.policyholder), ("insured", opened.insured)):
@@ -25,7 +36,7 @@ def committed(opened: JourneyOpened, terms: ProductTerms) -> dict[str, Committed
     return found
 
 
-def values(product: Product, opened: JourneyOpened, terms: ProductTerms, texts: Mapping[str, str]) -> dict[str, Any]:
+def values(product: Product, opened: Bought, terms: ProductTerms, texts: Mapping[str, str]) -> dict[str, Any]:
     """``texts`` are the opened values of ``committed``. Returns the roots a layout speaks of, except ``policy``."""
 
     def party(role: str, who: Party | None) -> dict[str, Any]:

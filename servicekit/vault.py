@@ -170,6 +170,11 @@ class Vault:
 
     # --- values ---
 
+    async def holds(self, journey_id: str) -> bool:
+        """Whether the journey has a key: false for one nobody made, or whose key was destroyed."""
+        path = self._path(_checked(journey_id))
+        return await asyncio.to_thread(lambda: path.exists() and not path.with_suffix(".shredded").exists())
+
     async def seal(self, journey_id: str, value: bytes | str) -> Committed:
         """Seal a value under the journey's key, which is made when it is the first. Raises Shredded."""
         commitment, blob = await self._seal(journey_id, value.encode() if isinstance(value, str) else value)

@@ -1,0 +1,90 @@
+"""The application: routes, what surrounds them, and the order of start and stop (ENGINEERING §4.1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+
+from gateway import acts, callbacks, channels, journey, public, staff
+from gateway.credentials import Credentials
+from gateway.downloads import Downloads
+from gateway.edge import Edge
+from gateway.fanout import FanOut
+from gateway.limits import Buckets
+from gateway.middleware import surround
+from gateway.openapi import describe
+from gateway.problems import answer_with_problems
+from gateway.settings import GatewaySettings
+from products import Releases
+from servicekit.service import Ground
+
+MODELS: Final = (
+    channels.ProposalBody,
+    channels.Withdrawal,
+    public.PolicyCheck,
+    staff.PackWanted,
+    staff.CustomerSought,
+    staff.RefundWanted,
+)
+"""Bodies that operations name and read by themselves."""
+
+
+def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> FastAPI:
+    """Raises ``CredentialsError`` or ``ValueError`` for files that cannot be used.
+
+    While it runs it feeds the fan-out; on stopping it takes nothing new from the bus and finishes what it has.
+    Whoever opened the ground closes it afterwards. ``app.state.edge.stopping`` is set before, to end streams.
+    """
+    settings = ground.settings
+    edge = Edge(
+        ground=ground,
+        credentials=Credentials.load(settings.gateway_channels_file, settings.gateway_staff_file),
+        releases=Releases(settings.releases_dir),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        if fan_out:
+            await FanOut(ground.bus).start()
+        try:
+            yield
+        finally:
+            edge.stopping.set()
+            await ground.bus.quiesce()
+
+    # The interactive pages would load their scripts from others.
+    app = FastAPI(
+        title="Toubao",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.edge = edge
+    app.state.downloads = Downloads(edge)
+    app.state.app_secret = callbacks.webhook_secret(settings)
+    for routes in (
+        journey.router(),
+        acts.router(),
+        channels.router(),
+        staff.router(),
+        callbacks.router(),
+        public.router(),
+        public.pages(),
+    ):
+        app.include_router(routes)
+    answer_with_problems(app)
+    describe(app, [*MODELS, *(kind.arguments for kind in acts.act_types().values())])
+    surround(
+        app,
+        registry=ground.metrics.registry,
+        buckets=Buckets(time.monotonic, scale=settings.gateway_limits_scale),
+        secure=settings.gateway_public_url.startswith("https://"),
+        body_seconds=settings.gateway_body_seconds,
+    )
+    return app

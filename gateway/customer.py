@@ -1,0 +1,175 @@
+"""Who asks on a customer's endpoint: the journey's own device, or nobody (I12, I13).
+
+Judged by identity, never here. Somebody with a channel's or staff's key is refused and recorded (I13).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from fastapi import Request
+from starlette.responses import Response
+
+from contracts.commands.identity import IssueNonce, Judgement, JudgeProof, Nonce, RecordIntrusion
+from contracts.problems import Problem, Refuse
+from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
+from contracts.values import Heads, Proof, sha256_hex
+from gateway.edge import Edge, credentials_of, edge_of
+from gateway.problems import Edged, problem_of
+from servicekit.bus import BusUnavailable
+
+log = logging.getLogger(__name__)
+
+HEADS: Final = "Journey-Heads"
+_HEAD: Final = re.compile(r"([a-z]{2,20})=([0-9]{1,9})")
+_SERVICES: Final = frozenset((*JOURNEY_SERVICES, *AFTERCARE_SERVICES))
+_MAX_PROOF: Final = 4096
+_MAX_URL: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What came with a customer's request; not judged yet."""
+
+    proof: Proof
+    session: str | None
+    """SHA-256 of the session token."""
+
+
+async def caller_of(request: Request, journey_id: str, attempted: str, *, opening: bool = False) -> Caller:
+    """``opening``: there is no session yet, so none is asked for.
+
+    Raises ``Refuse``: ``not_the_customer`` (and has it recorded) for any other kind of credentials,
+    ``credentials_missing``, ``proof_missing``, ``proof_malformed``.
+    """
+    edge = edge_of(request)
+    session: str | None = None
+    if not opening or "authorization" in request.headers:
+        scheme, token = credentials_of(request)
+        if scheme != "dpop":
+            await _record_intrusion(edge, journey_id, attempted, token)
+            raise Refuse("not_the_customer")
+        session = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+    jws = request.headers.get("dpop")
+    if not jws:
+        raise Refuse("proof_missing")
+    url = edge.settings.gateway_public_url + request.url.path
+    if len(jws) > _MAX_PROOF or len(url) > _MAX_URL:
+        raise Refuse("proof_malformed")
+    return Caller(Proof(jws=jws, method=request.method, url=url), None if opening else session)
+
+
+async def _record_intrusion(edge: Edge, journey_id: str, attempted: str, key: str) -> None:
+    """Kept in the journey that was meant; the refusal stands even when it can't be recorded now."""
+    actor: Literal["channel", "staff", "nobody"] = "nobody"
+    if edge.credentials.channel(key) is not None:
+        actor = "channel"
+    elif edge.credentials.member(key) is not None:
+        actor = "staff"
+    await edge.known(journey_id)
+    command = RecordIntrusion(command_id=edge.ground.new_id(), journey_id=journey_id, actor=actor, attempted=attempted)
+    try:
+        await edge.ask(command, RecordIntrusion.reply)
+    except Refuse:
+        pass  # Identity answers with the refusal it recorded.
+    except BusUnavailable:
+        log.warning("intrusion not recorded", extra={"journey_id": journey_id, "actor": actor})
+
+
+async def judged(
+    request: Request,
+    journey_id: str,
+    attempted: str,
+    *,
+    purpose: Literal["read", "identity"] = "read",
+    body: bytes = b"",
+    moving: bool = True,
+) -> Judgement:
+    """The device's request, judged by identity. ``identity``: also while the session waits to be proven again.
+
+    Raises ``Refuse`` or ``Edged`` with a nonce for the next try.
+    """
+    edge = edge_of(request)
+    caller = await caller_of(request, journey_id, attempted)
+    await edge.known(journey_id)
+    query = JudgeProof(
+        journey_id=journey_id,
+        proof=caller.proof,
+        body_sha256=sha256_hex(body),
+        session=caller.session,
+        purpose=purpose,
+        moving=moving,
+    )
+    try:
+        judgement, _ = await edge.ask(query, Judgement)
+    except Refuse as refusal:
+        raise await with_nonce(edge, refusal.problem) from None
+    return judgement
+
+
+async def verified(request: Request, journey_id: str, attempted: str, *, body: bytes = b"") -> Judgement:
+    """As ``judged``, and identity is proven and still valid: for what holds personal data in full."""
+    judgement = await judged(request, journey_id, attempted, body=body)
+    if not judgement.verified:
+        raise Edged(Refuse("identity_missing").problem, {"DPoP-Nonce": judgement.nonce})
+    return judgement
+
+
+async def with_nonce(edge: Edge, problem: Problem, headers: Mapping[str, str] | None = None) -> Edged:
+    """A refusal that brings the nonce of the next try along."""
+    nonce = problem.extra.get("nonce") or await fresh_nonce(edge)
+    return Edged(problem, {**(headers or {}), **({"DPoP-Nonce": str(nonce)} if nonce else {})})
+
+
+async def fresh_nonce(edge: Edge) -> str | None:
+    """None when identity does not answer: the customer's next request is told to use one then."""
+    try:
+        return (await edge.ask(IssueNonce(), Nonce, timeout=2))[0].nonce
+    except (BusUnavailable, Refuse):
+        return None
+
+
+def heads_of(request: Request) -> Heads:
+    """``Journey-Heads: identity=3,proposal=2``. Raises ``Refuse("malformed")`` for anything else."""
+    text = request.headers.get(HEADS)
+    if not text:
+        return {}
+    heads: Heads = {}
+    for part in text.split(",") if len(text) <= 512 else [""]:
+        found = _HEAD.fullmatch(part.strip())
+        if found is None or found[1] not in _SERVICES:
+            raise Refuse("malformed")
+        heads[found[1]] = int(found[2])
+    return heads
+
+
+def merged(heads: Heads, *more: tuple[str, int]) -> Heads:
+    found = dict(heads)
+    for service, sequence in more:
+        if sequence:
+            found[service] = max(sequence, found.get(service, 0))
+    return found
+
+
+def heads_header(heads: Heads) -> dict[str, str]:
+    return {HEADS: ",".join(f"{service}={heads[service]}" for service in sorted(heads))} if heads else {}
+
+
+def told(response: Response, *, nonce: str | None = None, heads: Heads | None = None) -> Response:
+    """The headers a customer's page lives by."""
+    if nonce:
+        response.headers["DPoP-Nonce"] = nonce
+    for name, value in heads_header(heads or {}).items():
+        response.headers[name] = value
+    return response
+
+
+__all__ = [
+    "Caller", "caller_of", "fresh_nonce", "heads_header", "heads_of", "judged", "merged", "problem_of", "told",
+    "verified", "with_nonce",
+]  # fmt: skip
