@@ -331,14 +331,6 @@ class Journeys(Generic[S]):
                 if done > document.published:
                     await self.collection.mark_published(journey_id, done)
 
-    async def republish(self, journey_id: str) -> int:
-        """Publishes every fact of a journey again: rebuilds a stream that was lost. Returns how many."""
-        document = await self.collection.get(journey_id)
-        facts = () if document is None else document.facts
-        for stored in facts:
-            await self._bus.publish(self._subject_of(journey_id, stored), stored)
-        return len(facts)
-
     def _subject_of(self, journey_id: str, stored: StoredFact) -> str:
         return self._subject(journey_id, read_fact(stored.type, stored.data), stored.id)
 

@@ -62,7 +62,7 @@ class NatsServer:
         """Removes every stream, so that a test begins on an empty bus without paying for a new server."""
         client = await nats.connect(self.url)
         js = client.jetstream()
-        await asyncio.gather(*(js.delete_stream(info.config.name) for info in await js.streams_info()))
+        await asyncio.gather(*(js.delete_stream(info.config.name or "") for info in await js.streams_info()))
         await client.close()
 
 

@@ -18,6 +18,7 @@ from contracts.problems import Refuse
 from contracts.values import Contract
 from deploy.nats.provision import provision
 from servicekit.journeys import REFUSALS_KEPT, Decided, JourneyState
+from servicekit.republish import republish
 from servicekit.runner import new_ulid
 from servicekit.service import Admitted, Service, answers
 from tests.desk import Desk, desk, stored
@@ -219,6 +220,7 @@ async def test_facts_are_taken_in_order_whatever_order_they_come_in(at: Desk) ->
 
 
 async def test_a_listener_that_fails_gets_the_fact_again(at: Desk) -> None:
+    assert isinstance(at.service, Tally)
     at.service.failures = 2
     journey = new_ulid()
     await knock(at, journey, 1)
@@ -275,20 +277,18 @@ async def test_a_beat_leaves_nothing_behind(at: Desk) -> None:
     assert await at.service.journeys.collection.get(journey) is None
 
 
-async def test_facts_left_unpublished_are_swept_up(at: Desk) -> None:
+async def test_facts_left_unpublished_are_swept_up(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     journey = new_ulid()
-    publish = at.service.bus.publish
-
     async def lost(*_: Any) -> bool:
         from servicekit.bus import BusUnavailable
 
         raise BusUnavailable
 
-    at.service.bus.publish = lost
+    monkeypatch.setattr(at.service.bus, "publish", lost)
     await at.ask(count(journey, 1))
-    at.service.bus.publish = publish
-    at.clock.pass_by(seconds=5)
+    monkeypatch.undo()
     async with at.bus.watch(f"journey.{journey}.>") as passing:
+        at.clock.pass_by(seconds=5)
         assert (await anext(passing)).sequence == 1
 
 
@@ -298,7 +298,7 @@ async def test_a_lost_stream_is_rebuilt_from_the_store(at: Desk, nats: NatsServe
         await at.ask(count(journey, by))
     await nats.wipe()
     await provision(nats.url, None, ())
-    assert await at.service.journeys.republish(journey) == 3
+    assert await republish(at.service.set, "tally") == 3
     assert len(await at.bus.history(subjects.JOURNEY, f"journey.{journey}.>", 0, 10)) == 3
 
 

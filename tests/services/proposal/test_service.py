@@ -150,6 +150,7 @@ async def test_every_fault_is_named_by_its_field_and_nothing_stays_behind(at: At
     assert any(pointer.startswith("/products/1") for pointer in pointers)
     assert "TOO-SHORT" not in refusal.value.problem.model_dump_json()
     assert await at.desk.service.journeys.collection.count({}) == 0
+    assert isinstance(at.desk.service, Proposal)
     assert await at.desk.service.intakes.count({}) == 0
 
 
@@ -272,9 +273,9 @@ async def test_I7_nothing_is_confirmed_before_identity_is_proven(at: At) -> None
 
 async def test_state_is_the_fold_of_its_facts(at: At) -> None:
     buyer = await at.buyer()
-    await at.desk.act(
-        ChooseProduct, buyer.journey_id, TermsOfProduct(product=EXTRA, lock=buyer.progress.offered(EXTRA).lock)
-    )
+    terms = buyer.progress.offered(EXTRA)
+    assert terms is not None
+    await at.desk.act(ChooseProduct, buyer.journey_id, TermsOfProduct(product=EXTRA, lock=terms.lock))
 
     async def sent() -> bool:
         return bool(await made(at, buyer.journey_id, facts.LinkSent))

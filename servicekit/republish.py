@@ -1,0 +1,55 @@
+"""``python -m servicekit.republish SERVICE``: every fact of a service's store goes onto its stream again.
+
+Rebuilds a stream that was lost (DESIGN §3). Listeners pass over what they already know. May run while the service
+does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from contracts import subjects
+from servicekit.bus import Bus
+from servicekit.settings import Settings
+from servicekit.store import Cursor, StoredFact, open_store
+from servicekit.telemetry.metrics import Metrics
+
+PAGE = 100
+
+
+def subject_of(journey_id: str, fact: StoredFact) -> str:
+    """Where a stored fact belongs, by its CloudEvents type ``toubao.<service>.<fact>.v<n>``."""
+    _, service, name, _ = fact.type.split(".")
+    if service in subjects.AFTERCARE_SERVICES:
+        return subjects.aftercare_fact(service, name, fact.id)
+    return subjects.journey_fact(journey_id, service, name)
+
+
+async def republish(settings: Settings, service: str) -> int:
+    """Returns how many facts were published. Raises ``BusUnavailable``; then it is simply run again."""
+    bus = await Bus.connect(settings, "republish", Metrics("republish", "1.0.0"))
+    store = open_store(settings, service)
+    try:
+        journeys, done = store.collection("journeys"), 0
+        after: Cursor | None = None
+        while page := await journeys.find(limit=PAGE, after=after):
+            for document in page:
+                for fact in document.facts:
+                    await bus.publish(subject_of(document.id, fact), fact)
+                    done += 1
+            after = page[-1].cursor()
+        return done
+    finally:
+        await store.close()
+        await bus.close()
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    sys.stdout.write(f"{asyncio.run(republish(Settings.read(), sys.argv[1]))} facts published\n")
+
+
+if __name__ == "__main__":
+    main()
