@@ -195,7 +195,12 @@ def view_keys(data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def view_of(data: dict[str, Any], product: str) -> dict[str, Any]:
-    """The data without sums over the purchase and without every part that belongs to another product."""
+    """The data without sums over the purchase and without every part that belongs to another product.
+
+    Of a fact that is another product's as a whole nothing is left.
+    """
+    if _of_another(data, product):
+        return {}
     return {key: value for key, value in _only(data, product).items() if key not in SUMS}
 
 

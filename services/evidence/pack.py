@@ -243,9 +243,7 @@ class Packer:
         made.members["chain.json"] = canonical_json(chain_json(scope, shown))
         made.members["head.json"] = canonical_json({"journey_id": scope.journey_id, **head})
         unique = {o["commitment"]: o for o in made.openings}
-        made.members["openings.json"] = canonical_json(
-            {"openings": [unique[c] for c in sorted(unique)]}
-        )
+        made.members["openings.json"] = canonical_json({"openings": [unique[c] for c in sorted(unique)]})
         made.members["software.json"] = canonical_json(software())
         if scope.product is None and release is not None:
             made.members["release/manifest.json"] = _release_manifest(release)
@@ -344,9 +342,9 @@ def _release_manifest(release: Release) -> bytes:
     from products.loader import Manifest
 
     return canonical_json(
-        Manifest(
-            products=dict(release.products), notices=dict(release.notices), files=dict(release.files)
-        ).model_dump(mode="json")
+        Manifest(products=dict(release.products), notices=dict(release.notices), files=dict(release.files)).model_dump(
+            mode="json"
+        )
     )
 
 

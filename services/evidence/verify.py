@@ -182,9 +182,7 @@ def build_archive(members: dict[str, bytes]) -> bytes:
     for name in sorted(members):
         data, raw = members[name], name.encode("ascii")
         # Version 2.0, no flags, stored, 1980-01-01 00:00:00.
-        common = struct.pack(
-            "<HHHHHIIIHH", 20, 0, 0, 0, 0x21, zlib.crc32(data), len(data), len(data), len(raw), 0
-        )
+        common = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 0x21, zlib.crc32(data), len(data), len(data), len(raw), 0)
         directory += b"PK\x01\x02" + struct.pack("<H", 3 << 8 | 20) + common
         directory += struct.pack("<HHHII", 0, 0, 0, 0o100644 << 16, len(body)) + raw
         body += b"PK\x03\x04" + common + raw + data
@@ -584,8 +582,7 @@ class Pack:
             case _:
                 raise Altered("an entry of another kind")
         require(
-            set(attributes)
-            == {"specversion", "id", "source", "type", "subject", "time", "sequence", "dataschema"},
+            set(attributes) == {"specversion", "id", "source", "type", "subject", "time", "sequence", "dataschema"},
             "attributes with other members",
         )
         require(attributes["subject"] == self.journey_id, "a fact of another journey")
@@ -745,7 +742,11 @@ class Pack:
         flat = {**fact.data, **{k: v for n in ("document", "notice") for k, v in _members(fact.data.get(n)).items()}}
         for name in said.keys() & flat.keys() - {"at", "proof", "signatory"}:
             mine, theirs = said[name], flat[name]
-            if isinstance(theirs, dict) and "commitment" in theirs or isinstance(theirs, dict) != isinstance(mine, dict):
+            if (
+                isinstance(theirs, dict)
+                and "commitment" in theirs
+                or isinstance(theirs, dict) != isinstance(mine, dict)
+            ):
                 continue
             if mine != theirs:
                 self.found.doubts.append(f"NOT PROVEN: fact {fact.index} says another {name} than the device signed")
@@ -806,7 +807,10 @@ class Pack:
                 (data["paragraphs_seen"] >= data["paragraphs_total"], "not every paragraph was seen"),
                 (not signed or facts[-1].index < signed[-1].index, "confirmed after the signature"),
                 (
-                    any(f.data["document"] == document and f.index < facts[-1].index for f in self.named("document_opened")),
+                    any(
+                        f.data["document"] == document and f.index < facts[-1].index
+                        for f in self.named("document_opened")
+                    ),
                     "never opened",
                 ),
                 (f"documents/{document['sha256']}.md" in self.members, "its text is not in the pack"),
@@ -817,7 +821,9 @@ class Pack:
             else:
                 self.found.proven.append(f"read: {title}, {data['dwell_ms'] / 1000:.0f} s by the server's clock")
         for product in self.products():
-            shown = {f.data["point"] for f in self.named("point_acknowledged") if f.data["product"] == product["product"]}
+            shown = {
+                f.data["point"] for f in self.named("point_acknowledged") if f.data["product"] == product["product"]
+            }
             if signed and product["points"]:
                 self.found.check(set(product["points"]) <= shown, f"{product['product']}: every key point acknowledged")
 
@@ -836,7 +842,9 @@ class Pack:
             before = [
                 f
                 for f in verified
-                if f.index < signed[-1].index and f.data["attempt"] == attempt and f.at <= at <= instant(f.data["valid_until"])
+                if f.index < signed[-1].index
+                and f.data["attempt"] == attempt
+                and f.at <= at <= instant(f.data["valid_until"])
             ]
             self.found.check(bool(before), "identity was on record before the signature and still valid")
 
@@ -864,9 +872,7 @@ class Pack:
             )
             texts = {item["hash"] for item in mine if item["kind"] == "document"}
             named = {document["sha256"] for document in product["documents"]}
-            self.found.check(
-                named <= texts <= confirmed, f"{slug}: the signature covers every document that was read"
-            )
+            self.found.check(named <= texts <= confirmed, f"{slug}: the signature covers every document that was read")
         if act.data["legibility"] == "not_judged":
             self.found.not_recorded.append("legibility of the handwriting (not judged)")
         if self.value(act.data["image"]) is not None:
@@ -887,7 +893,9 @@ class Pack:
             if pdf is None or seen is None:
                 self.found.not_recorded.append(f"{slug}: the form itself (not opened)")
                 continue
-            require(pdf.startswith(seen) and len(pdf) > len(seen), f"{slug}: the sealed form is another than the one seen")
+            require(
+                pdf.startswith(seen) and len(pdf) > len(seen), f"{slug}: the sealed form is another than the one seen"
+            )
             self.found.proven.append(f"{slug}: the form seen is byte for byte the beginning of the form sealed")
             self.pdf(pdf, f"form {fact.data['form_no']}")
         sealed = {f.data["product"] for f in self.named("form_sealed")}
@@ -896,7 +904,9 @@ class Pack:
         for fact in self.named("policy_issued"):
             pdf = self.value(fact.data["policy"])
             number = fact.data["policy_no"]
-            numbered = [p for f in self.named("policies_numbered") for p in f.data["policies"] if p["policy_no"] == number]
+            numbered = [
+                p for f in self.named("policies_numbered") for p in f.data["policies"] if p["policy_no"] == number
+            ]
             self.found.check(
                 [(p["product"], p["lock"]) for p in numbered] == [(fact.data["product"], fact.data["lock"])],
                 f"policy {number} bears the number drawn for {fact.data['product']}",
@@ -923,7 +933,10 @@ class Pack:
         for start, length, begins, rest in ranges:
             require(start == 0 and length < begins and begins + rest <= len(pdf), f"{what}: a hole in the signature")
             gap = pdf[length:begins]
-            require(re.fullmatch(rb"<[0-9A-Fa-f]+>", gap) is not None and len(gap) % 2 == 0, f"{what}: a hole in the signature")
+            require(
+                re.fullmatch(rb"<[0-9A-Fa-f]+>", gap) is not None and len(gap) % 2 == 0,
+                f"{what}: a hole in the signature",
+            )
             held = bytes.fromhex(gap[1:-1].decode())
             try:
                 der = core.Asn1Value.load(held).dump()
@@ -931,7 +944,11 @@ class Pack:
                 raise Altered(f"{what}: the signature cannot be read") from None
             require(not held[len(der) :].strip(b"\0"), f"{what}: something hidden behind the signature")
             signature = read_cms(der, pdf[:length] + pdf[begins : begins + rest], "data")
-            tokens = [a["values"][0].dump() for a in signature.info["unsigned_attrs"] or [] if a["type"].native == "signature_time_stamp_token"]
+            tokens = [
+                a["values"][0].dump()
+                for a in signature.info["unsigned_attrs"] or []
+                if a["type"].native == "signature_time_stamp_token"
+            ]
             if not tokens:
                 self.found.doubts.append(f"NOT PROVEN: {what}: its signature has no timestamp")
                 at = self.final
@@ -971,8 +988,8 @@ class Pack:
         for fact in self.named("policy_issued"):
             mine = {line["kind"]: line["fen"] for line in lines if line["product"] == fact.data["product"]}
             self.found.check(
-                fact.data["premium_fen"] == mine.get("premium") and
-                fact.data["taxes_fen"] == sum(fen for kind, fen in mine.items() if kind != "premium"),
+                fact.data["premium_fen"] == mine.get("premium")
+                and fact.data["taxes_fen"] == sum(fen for kind, fen in mine.items() if kind != "premium"),
                 f"policy {fact.data['policy_no']}: issued for what was paid",
             )
             self.found.check(payment.index < fact.index, f"policy {fact.data['policy_no']}: issued after the payment")
@@ -992,11 +1009,15 @@ class Pack:
         for product in self.products():
             slug = product["product"]
             self.found.check(terms_lock(data, product) == product["lock"], f"{slug}: the lock is that of its terms")
-            given = [f.data["locks"].get(slug) for f in self.named("terms_confirmed", "order_placed", "payment_confirmed")]
+            given = [
+                f.data["locks"].get(slug) for f in self.named("terms_confirmed", "order_placed", "payment_confirmed")
+            ]
             given += [f.data["lock"] for f in self.named("form_prepared", "policy_issued") if f.data["product"] == slug]
             attempts = [lock for lock in given if lock is not None]
             if attempts:
-                self.found.check(set(attempts) == {product["lock"]}, f"{slug}: the same terms from confirmation to policy")
+                self.found.check(
+                    set(attempts) == {product["lock"]}, f"{slug}: the same terms from confirmation to policy"
+                )
 
     def payer(self, opened: Said, order: Said) -> None:
         holder = opened.data["policyholder"]
@@ -1037,9 +1058,7 @@ class Pack:
         self.found.not_recorded.append("revocation of certificates (not looked up offline)")
         idle = set(self.members) - self.used
         # A document or certificate may be there for a fact that is no longer the last word.
-        require(
-            all(name.startswith(("timestamps/", "certificates/")) for name in idle), "a member nothing refers to"
-        )
+        require(all(name.startswith(("timestamps/", "certificates/")) for name in idle), "a member nothing refers to")
 
 
 def hexed(text: Any) -> str:
@@ -1138,7 +1157,7 @@ def view_bytes(attributes: dict[str, Any], data: dict[str, Any], product: str) -
                 kept[key] = only(member)
         return kept
 
-    shown = {key: value for key, value in only(data).items() if key not in SUMS}
+    shown = {} if foreign(data) else {key: value for key, value in only(data).items() if key not in SUMS}
     return canonical({"attributes": attributes, "product": product, "data": shown})
 
 

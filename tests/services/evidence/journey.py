@@ -253,9 +253,7 @@ class Journey:
                 signing.FormReviewed(at=self.now(), **body, proof=await self.proof(body, "review-form"))  # type: ignore[arg-type]
             )
             items.append(
-                signing.SignedItem(
-                    product=slug, kind="form", document="form", version="2026.1", hash=form.commitment
-                )
+                signing.SignedItem(product=slug, kind="form", document="form", version="2026.1", hash=form.commitment)
             )
             items += [
                 signing.SignedItem(product=slug, kind="document", document=d.document, version=d.version, hash=d.sha256)

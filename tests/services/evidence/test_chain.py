@@ -21,9 +21,11 @@ JOURNEY = "01M84XR9A6V8QWQ6WD7GBC0C2F"
 SLUGS = st.sampled_from(["motor", "seats", "home"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["a", "b", "document"]), inner, max_size=3)
-    | st.fixed_dictionaries({"product": SLUGS, "x": inner}),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "b", "document"]), inner, max_size=3)
+        | st.fixed_dictionaries({"product": SLUGS, "x": inner})
+    ),
     max_leaves=8,
 )
 DATA = st.fixed_dictionaries(
