@@ -25,6 +25,8 @@ class IssuedPolicy(Contract):
 class IssuanceView(Contract):
     state: Literal["none", "waiting", "issuing", "issued"]
     policies: tuple[IssuedPolicy, ...]
+    problem: Slug | None = None
+    """Why a paid journey does not move, a code of ``contracts.problems``."""
 
 
 ViewIssuance.reply = IssuanceView

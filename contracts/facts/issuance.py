@@ -59,5 +59,10 @@ class JourneyIssued(Fact):
 
 
 class Refused(Refusal):
+    """Paid and not issued: the whole order (``order_no``), or one policy that cannot be drawn (``product``)."""
+
     service = "issuance"
     name = "refused"
+
+    order_no: Token | None = None
+    product: Slug | None = None
