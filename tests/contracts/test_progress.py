@@ -1,0 +1,170 @@
+"""The fold of a journey's facts is the same for every order between services, and keeps device sessions apart."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.facts import identity, proposal
+from contracts.facts.base import Fact
+from contracts.problems import Refuse
+from contracts.progress import Progress
+from contracts.values import ActProof, Proof
+from deploy.simulator.device import Device
+from servicekit.blobs import FileBlobs
+from servicekit.vault import MasterKeys, Vault
+from tests.desk import Clock
+from tests.purchase import STEPS, Purchase, published, purchase
+
+EXTRA = "driver_passenger_accident"
+
+
+def told_to_nobody(folder: Path) -> Any:
+    """A desk without a service: facts are only made."""
+    MasterKeys.create(folder / "master.key")
+    at = SimpleNamespace(
+        vault=Vault(FileBlobs(folder / "blobs"), folder / "keys", folder / "master.key"),
+        clock=Clock(),
+        device=Device(),
+        attempt=1,
+        service=SimpleNamespace(name="nobody"),
+    )
+
+    async def tell(*_: object) -> None:
+        return None
+
+    async def proof(journey_id: str) -> ActProof:
+        url = f"https://toubao.test/v1/journeys/{journey_id}/told"
+        return ActProof(
+            proof=Proof(jws=at.device.proof("POST", url, b"{}"), method="POST", url=url),
+            body=await at.vault.seal(journey_id, b"{}"),
+            attempt=at.attempt,
+        )
+
+    at.tell, at.proof = tell, proof
+    return at
+
+
+@pytest.fixture
+async def buyer(tmp_path: Path) -> Purchase:
+    at = told_to_nobody(tmp_path)
+    return purchase(cast("Any", at), published(tmp_path / "releases"))
+
+
+async def twice(buyer: Purchase) -> list[Fact]:
+    """A customer who began on one phone, changed to another and went through to payment there."""
+    await buyer.up_to("read")
+    buyer.at.attempt = 2
+    now = buyer.at.clock()
+    await buyer.tell(identity.SessionVoided(at=now, attempt=1, reason="device_changed"))
+    for step in STEPS[1:]:
+        await buyer.tell(*await getattr(buyer, f"_{step}")())
+    return buyer.facts
+
+
+def fold(facts: list[Fact]) -> Progress:
+    progress = Progress()
+    for fact in facts:
+        progress = progress.after(fact)
+    return progress
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(seed=st.integers())
+def test_any_order_between_services_folds_to_the_same(seed: int, facts_of_two_phones: list[Fact]) -> None:
+    queues: dict[str, list[Fact]] = {}
+    for fact in facts_of_two_phones:
+        queues.setdefault(fact.service, []).append(fact)
+    chance, shuffled = random.Random(seed), list[Fact]()
+    while queues:
+        service = chance.choice(sorted(queues))
+        shuffled.append(queues[service].pop(0))
+        if not queues[service]:
+            del queues[service]
+    there, here = fold(facts_of_two_phones), fold(shuffled)
+    assert here.sessions == there.sessions
+    assert here == there
+
+
+@pytest.fixture
+async def facts_of_two_phones(buyer: Purchase) -> list[Fact]:
+    return await twice(buyer)
+
+
+async def test_I12_what_the_old_phone_did_is_gone_and_what_the_new_one_signed_stands(buyer: Purchase) -> None:
+    progress = fold(await twice(buyer))
+    assert progress.attempt == 2
+    assert list(progress.sessions) == [2]
+    assert progress.signed is not None
+    assert progress.signed.attempt == 2
+    progress.check_signed()
+
+
+async def test_I12_voiding_before_the_signature_empties_everything(buyer: Purchase) -> None:
+    await buyer.up_to("forms")
+    voided = buyer.progress.after(identity.SessionVoided(at=buyer.at.clock(), attempt=1, reason="device_changed"))
+    assert voided.verified is None
+    assert voided.confirmations.read == ()
+    assert voided.documents_open() == voided.documents()
+    with pytest.raises(Refuse):
+        voided.check_identity(1, buyer.at.clock())
+
+
+async def test_I5_dropping_the_extra_asks_nothing_more_of_the_rest(buyer: Purchase) -> None:
+    await buyer.up_to("signed")
+    dropped = proposal.ProductDropped(at=buyer.at.clock(), product=EXTRA, proof=await buyer.proof())
+    progress = buyer.progress.after(dropped)
+    assert EXTRA not in {terms.product for terms in progress.chosen()}
+    progress.check_confirmed()
+    progress.check_disclosed()
+    progress.check_signed()
+    gone = buyer.progress.total_fen() - progress.total_fen()
+    offered = buyer.progress.offered(EXTRA)
+    assert offered is not None
+    assert gone == offered.premium_fen
+
+
+async def test_I17_premium_and_tax_are_lines_of_their_own_and_add_up(buyer: Purchase) -> None:
+    await buyer.up_to("confirmed")
+    lines = [(line.product, line.kind) for line in buyer.progress.lines()]
+    assert lines == [
+        ("motor_compulsory", "premium"),
+        ("motor_compulsory", "vehicle_tax"),
+        ("motor_commercial", "premium"),
+        (EXTRA, "premium"),
+    ]
+    assert buyer.progress.total_fen() == sum(line.fen for line in buyer.progress.lines())
+
+
+@pytest.mark.parametrize(
+    ("step", "gate", "code"),
+    [
+        ("opened", "check_confirmed", "terms_not_confirmed"),
+        ("confirmed", "check_disclosed", "needs_unanswered"),
+        ("answered", "check_disclosed", "reading_incomplete"),
+        ("read", "check_signed", "not_signed"),
+        ("forms", "check_signed", "not_signed"),
+    ],
+)
+async def test_no_gate_opens_early(buyer: Purchase, step: str, gate: str, code: str) -> None:
+    await buyer.up_to(step)
+    with pytest.raises(Refuse) as refusal:
+        getattr(buyer.progress, gate)()
+    assert refusal.value.code == code
+
+
+async def test_I18_terms_that_are_no_longer_those_confirmed_close_the_gate(buyer: Purchase) -> None:
+    await buyer.up_to("signed")
+    opened = buyer.progress.check_opened()
+    first, *rest = opened.products
+    dearer = first.model_copy(update={"premium_fen": first.premium_fen + 1})
+    changed = buyer.progress.model_copy(update={"opened": opened.model_copy(update={"products": (dearer, *rest)})})
+    with pytest.raises(Refuse) as refusal:
+        changed.check_confirmed()
+    assert refusal.value.code == "terms_changed"
