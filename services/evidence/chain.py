@@ -187,7 +187,8 @@ def products_in(value: object) -> frozenset[str]:
 
 def view_keys(data: dict[str, Any]) -> tuple[str, ...]:
     """The views a fact needs: one a product where it speaks of several, one in all where it names a sum over the
-    purchase and no product, else none."""
+    purchase and no product, else none.
+    """
     products = products_in(data)
     if len(products) > 1:
         return tuple(sorted(products))
@@ -229,4 +230,5 @@ def _of_another(value: Any, product: str) -> bool:
 
 
 def _names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in cast("list[Any]", value))
+    members = cast("list[Any]", value) if isinstance(value, list) else []
+    return bool(members) and all(isinstance(member, str) for member in members)

@@ -87,10 +87,10 @@ def content(
         "count": anchor.count,
         "withheld": sum(exhibit.shown == "leaf" for exhibit in shown),
         "anchored_at": paper_time(anchor.at),
-        "who": _who(scope, facts, made),
+        "who": _who(facts, made),
         "read": _read(facts, names),
         "signed": _signed(facts, names),
-        "paid": _paid(scope, facts, made, names),
+        "paid": _paid(facts, made, names),
         "issued": _issued(facts, names),
         "timeline": [
             {
@@ -149,7 +149,7 @@ def _time(text: str) -> str:
     return paper_time(datetime.fromisoformat(text))
 
 
-def _who(scope: Scope, facts: Sequence[Exhibit], made: Contents) -> list[JsonValue]:
+def _who(facts: Sequence[Exhibit], made: Contents) -> list[JsonValue]:
     holder = _first(facts, "journey_opened").get("policyholder", {})
     rows: list[JsonValue] = [
         _row("投保人", _value(made, holder.get("name"))),
@@ -202,7 +202,7 @@ def _signed(facts: Sequence[Exhibit], names: _Names) -> list[JsonValue]:
     ]
 
 
-def _paid(scope: Scope, facts: Sequence[Exhibit], made: Contents, names: _Names) -> list[JsonValue]:
+def _paid(facts: Sequence[Exhibit], made: Contents, names: _Names) -> list[JsonValue]:
     orders, payments = _facts(facts, "order_placed"), _facts(facts, "payment_confirmed")
     if not payments:
         return [_row("缴费", NOT_RECORDED)]

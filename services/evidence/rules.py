@@ -34,13 +34,13 @@ class EvidenceState(JourneyState):
 def evolve(state: EvidenceState, fact: Fact) -> EvidenceState:
     """Folds what a fact says; the chain itself is folded from the facts' bytes, see ``chains``."""
     match fact:
-        case HeadAnchored(signature=str()):
+        case HeadAnchored(signature=str(signature)):
             anchor = Attestation(
                 head=fact.head,
                 count=fact.count,
                 heads=fact.heads,
                 at=fact.at,
-                signature=fact.signature,
+                signature=signature,
                 token=fact.token,
             )
             return state.model_copy(update={"anchor": anchor})

@@ -44,7 +44,7 @@ class EvidenceSettings(Settings):
     evidence_tsa_urls: tuple[str, ...] = Field(default=(), min_length=1, validate_default=True)
     """RFC 3161 authorities, asked in this order."""
     evidence_tsa_roots_file: Path = Path("var/sandbox/trust/tsa-root.pem")
-    evidence_tsa_seconds: float = Field(default=2.0, gt=0)
+    evidence_tsa_seconds: int = Field(default=2, gt=0)
     """For one answer of one authority."""
 
 
@@ -100,7 +100,7 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         await self._session.close()
 
     @answers(Attest)
-    async def attest(self, request: Attest) -> Attestation:
+    async def attest_head(self, request: Attest) -> Attestation:
         """Signs and timestamps the head once every fact asked for is held, or refuses naming the gap."""
         try:
             await self.chains.state_after(request.journey_id, request.heads, frozenset(self.hears))

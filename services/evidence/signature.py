@@ -28,12 +28,13 @@ ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC63255
 
 class EvidenceKey:
     """The P-256 key with its certificate chain, the signer's first. ``kid`` is the SHA-256 of the chain's PEM text:
-    whoever holds a signature knows which file says who made it, also after the key has changed."""
+    whoever holds a signature knows which file says who made it, also after the key has changed.
+    """
 
     def __init__(self, key: EllipticCurvePrivateKey, chain: bytes) -> None:
         signer = x509.load_pem_x509_certificates(chain)[0].public_key()
         if not isinstance(key.curve, SECP256R1):
-            raise ValueError("the evidence key is not a P-256 key")
+            raise ValueError("the evidence key is not a P-256 key")  # noqa: TRY004 - a wrong file, not a wrong call
         if not isinstance(signer, EllipticCurvePublicKey) or signer != key.public_key():
             raise ValueError("the evidence key does not belong to its certificate")
         self._key = key
@@ -45,7 +46,7 @@ class EvidenceKey:
         """From PEM files. Raises ``ValueError`` where key and certificate do not go together, ``OSError``."""
         key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
         if not isinstance(key, EllipticCurvePrivateKey):
-            raise ValueError("the evidence key is not a P-256 key")
+            raise ValueError("the evidence key is not a P-256 key")  # noqa: TRY004 - a wrong file, not a wrong call
         return cls(key, chain_file.read_bytes())
 
     def sign(self, payload: bytes) -> str:

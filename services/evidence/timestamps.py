@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Authorities:
     """Several authorities, asked in order; a token counts only if its signer leads to one of the roots."""
 
-    def __init__(self, urls: Sequence[str], roots: Sequence[bytes], session: ClientSession, timeout_s: float) -> None:
+    def __init__(self, urls: Sequence[str], roots: Sequence[bytes], session: ClientSession, timeout_s: int) -> None:
         self._roots = roots
         self._stampers = [(url, authority(url, session, timeout_s=timeout_s)) for url in urls]
 

@@ -14,6 +14,11 @@ Exit status:
 The format of a pack is described in docs/evidence.md.
 """
 
+# What is read here is a stranger's JSON and asn1crypto's objects, neither of which has types to speak of; each value
+# is looked at where it is used.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import argparse
@@ -26,11 +31,12 @@ import sys
 import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from asn1crypto import cms, core, tsp
+from asn1crypto import cms, core, tsp  # pyright: ignore[reportMissingTypeStubs]
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -251,9 +257,10 @@ class Trust:
         if below > 5:
             return False
         for above in (*anchors, *along):
-            if above != certificate and issued(certificate, above) and _usable(above, at, ca=True, below=below):
-                if above in anchors or self._climb(above, along, anchors, at, below + 1):
-                    return True
+            if above == certificate or not issued(certificate, above) or not _usable(above, at, ca=True, below=below):
+                continue
+            if above in anchors or self._climb(above, along, anchors, at, below + 1):
+                return True
         return False
 
 
@@ -653,7 +660,7 @@ class Pack:
                 self.anchor(said, f"the gate before {fact.name}")
         ordered = sorted(set(self.stamps))
         self.found.check(
-            all(a[1] <= b[1] for a, b in zip(ordered, ordered[1:], strict=False)),
+            all(a[1] <= b[1] for a, b in pairwise(ordered)),
             "timestamps follow the order of the chain",
         )
         if self.named("policy_issued", "journey_issued"):
@@ -661,7 +668,7 @@ class Pack:
             self.found.check(done == gated, "signature, order and numbering each passed the gate")
         for service in {fact.service for fact in self.facts}:
             times = [fact.at for fact in self.facts if fact.service == service]
-            late = all(a <= b + timedelta(seconds=5) for a, b in zip(times, times[1:], strict=False))
+            late = all(a <= b + timedelta(seconds=5) for a, b in pairwise(times))
             if not late:
                 self.found.doubts.append(f"NOT PROVEN: the times of {service} do not follow its order")
 
@@ -742,12 +749,8 @@ class Pack:
         flat = {**fact.data, **{k: v for n in ("document", "notice") for k, v in _members(fact.data.get(n)).items()}}
         for name in said.keys() & flat.keys() - {"at", "proof", "signatory"}:
             mine, theirs = said[name], flat[name]
-            if (
-                isinstance(theirs, dict)
-                and "commitment" in theirs
-                or isinstance(theirs, dict) != isinstance(mine, dict)
-            ):
-                continue
+            if type(mine) is not type(theirs) or (isinstance(theirs, dict) and "commitment" in theirs):
+                continue  # the same name for another thing, or a value only committed to
             if mine != theirs:
                 self.found.doubts.append(f"NOT PROVEN: fact {fact.index} says another {name} than the device signed")
 
@@ -872,7 +875,7 @@ class Pack:
             )
             texts = {item["hash"] for item in mine if item["kind"] == "document"}
             named = {document["sha256"] for document in product["documents"]}
-            self.found.check(named <= texts <= confirmed, f"{slug}: the signature covers every document that was read")
+            self.found.check(named <= texts and named <= confirmed, f"{slug}: the signature covers every document that was read")
         if act.data["legibility"] == "not_judged":
             self.found.not_recorded.append("legibility of the handwriting (not judged)")
         if self.value(act.data["image"]) is not None:
@@ -1176,8 +1179,8 @@ def dpop(jws: str, what: str) -> tuple[dict[str, Any], str]:
     header, claims = read_json(b64url(parts[0])), read_json(b64url(parts[1]))
     require(isinstance(header, dict) and isinstance(claims, dict), f"{what} is malformed")
     require(header.get("typ") == "dpop+jwt" and header.get("alg") == "ES256", f"{what} is of another kind")
-    jwk = header.get("jwk")
-    require(isinstance(jwk, dict) and jwk.get("kty") == "EC" and jwk.get("crv") == "P-256", f"{what} has no key")
+    jwk: dict[str, Any] = _members(header.get("jwk"))
+    require(jwk.get("kty") == "EC" and jwk.get("crv") == "P-256", f"{what} has no key")
     require("d" not in jwk, f"{what} gives its private key away")
     try:
         x, y = (int.from_bytes(b64url(jwk[n]), "big") for n in ("x", "y"))
