@@ -165,12 +165,14 @@ class Payment(Service[PaymentState, PaymentSettings]):
         return Decided([placed], _to_pay(order, ""))
 
     async def recorded(self, act: Act, answer: Answer[Any]) -> Answer[Any]:
-        if not isinstance(act, PlaceOrder) or not isinstance(answer.reply, OrderToPay):
+        if not isinstance(act, PlaceOrder) or answer.reply is None:
             return answer
-        state, link = await self._offer(act.journey_id, answer.reply.order_no)
+        # A remembered answer comes from the store as plain JSON.
+        reply = OrderToPay.model_validate(answer.reply)
+        state, link = await self._offer(act.journey_id, reply.order_no)
         return answer.model_copy(
             update={
-                "reply": answer.reply.model_copy(update={"pay_url": link}),
+                "reply": reply.model_copy(update={"pay_url": link}),
                 "sequence": state.heard.get(self.name, answer.sequence),
             }
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from aiohttp.test_utils import TestServer
 from contracts.commands.payment import NotificationTaken, OrderToPay, PlaceOrder, TakeNotification
 from contracts.facts.base import Fact
 from contracts.problems import Refuse
-from deploy.sandbox.credentials import Credentials
+from deploy.sandbox import authority
+from deploy.sandbox.credentials import Credentials, make_credentials
 from deploy.sandbox.process import running
 from deploy.sandbox.settings import Party, SandboxSettings
 from deploy.sandbox.wechat_pay import ChannelKeys
@@ -144,6 +147,17 @@ class Till:
         return self.keys.signature_headers(body, moment), body
 
 
+@pytest.fixture(scope="session")
+def payment_ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-ins' keys and the product release, made once; each test gets a copy."""
+    root = tmp_path_factory.mktemp("payment")
+    keys = root / "sandbox"
+    make_credentials(keys, SandboxSettings(data_dir=keys), datetime.now(UTC))
+    authority.make_authority(keys, "http://127.0.0.1:9104", datetime.now(UTC))
+    published(root / "releases")
+    return root
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -181,7 +195,8 @@ async def shop(tmp_path: Path, nats: NatsServer, clock: Clock, **more: Any) -> A
 
 
 @pytest.fixture
-async def till(tmp_path: Path, nats: NatsServer, clock: Clock) -> AsyncIterator[Till]:
+async def till(tmp_path: Path, payment_ground: Path, nats: NatsServer, clock: Clock) -> AsyncIterator[Till]:
+    shutil.copytree(payment_ground, tmp_path, dirs_exist_ok=True)
     async with shop(tmp_path, nats, clock) as opened:
         await opened.buyer.up_to("signed")
         yield opened
