@@ -39,6 +39,9 @@ _OWN_PLACE: Final = frozenset(
 _MOMENTS: Final = frozenset(("policy.confirmed_at", "policy.paid_at", "policy.issued_at", "policy.printed_at"))
 _SALE: Final = frozenset(("policy.channel", "policy.intermediary", "policy.salesperson"))
 _SYSTEM: Final = "系统自动"
+HEADINGS: Final = ("承保险种", "保险金额／责任限额（元）", "约定", "保险费（元）")
+HALF_LINE: Final = 32
+"""In half-width characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,14 @@ def policy_document(
             Row(label="签单日期", value=paper_date(issued.at)),
         ),
         sections=tuple(
-            Section(title=section.title, rows=tuple(Row(label=label, value=text) for label, text in section.rows))
+            Section(title=section.title, rows=tuple(_row(label, text) for label, text in section.rows))
             for section in draw(product, _without(product.policy, _OWN_PLACE | _MOMENTS | _SALE), values, FORMATS)
             if section.rows
         ),
         covers=tuple(
             Cover(name=line.name, limit=line.limit, deductible=line.note[:200], fen=line.premium_fen) for line in lines
         ),
+        headings=HEADINGS,
         premium_fen=terms.premium_fen,
         taxes=tuple(Amount(label=names.get(tax.kind, tax.kind), fen=tax.fen) for tax in terms.taxes),
         total_fen=total,
@@ -136,7 +140,13 @@ def _without(layout: Layout, sources: frozenset[str]) -> Layout:
 def _rows(product: Product, values: Mapping[str, Any], sources: frozenset[str]) -> tuple[Row, ...]:
     others = frozenset(row.source for section in product.policy.sections for row in section.rows) - sources
     drawn = draw(product, _without(product.policy, others), values, FORMATS)
-    return tuple(Row(label=label, value=text) for section in drawn for label, text in section.rows)
+    return tuple(_row(label, text) for section in drawn for label, text in section.rows)
+
+
+def _row(label: str, text: str) -> Row:
+    """Half a line; the whole line for what would wrap in half of it."""
+    width = sum(1 if character.isascii() else 2 for character in text)
+    return Row(label=label, value=text, wide=width > HALF_LINE)
 
 
 def _record(
