@@ -28,7 +28,7 @@ from deploy.sandbox.credentials import write_public, write_secret
 from deploy.sandbox.settings import Party, SandboxSettings
 
 ARCHITECTURE = "sandbox"
-INSURER = "示范财产保险股份有限公司"
+INSURER = "中安财产保险股份有限公司"
 
 _ROOTS = ("root", "tsa-root")
 # Keys held by the authority itself.

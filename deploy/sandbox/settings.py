@@ -52,7 +52,7 @@ class SandboxSettings(BaseSettings):
 
     mchid: str = "1900000001"
     appid: str = "wx8888888888888888"
-    merchant_name: str = "示范财产保险"
+    merchant_name: str = "中安财产保险"
     wechat_notify_schedule: tuple[float, ...] = (1, 1, 2, 5, 10, 20, 30, 60, 60)
     wechat_refund_seconds: Annotated[float, Field(ge=0)] = 0.5
     face_result_seconds: Annotated[float, Field(gt=0)] = 900

@@ -49,8 +49,6 @@ class Reply:
 def _pause(error: Exception) -> bool | float:
     """When to try again, and after how long. What the server said about waiting is honoured."""
     if isinstance(error, ProblemAnswer):
-        if error.code == "use_dpop_nonce":
-            return 0.0
         if error.status in (429, 503):
             return min(error.retry_after or 0.5, LONGEST_PAUSE_SECONDS)
         return False
@@ -210,8 +208,17 @@ class Phone(Caller):
             on=_pause, attempts=None, timeout=self.patience, wait_initial=0.2, wait_max=3.0
         ):
             with attempt:
-                return await self.send(method, path, body, {**self.headers(method, path, body or b""), **(more or {})})
+                try:
+                    return await self._once(method, path, body, more)
+                except ProblemAnswer as refused:
+                    if refused.code != "use_dpop_nonce":
+                        raise
+                # The server gave a nonce of its own with the refusal (RFC 9449 §8).
+                return await self._once(method, path, body, more)
         raise AssertionError("unreachable")
+
+    async def _once(self, method: str, path: str, body: bytes | None, more: Json | None) -> Reply:
+        return await self.send(method, path, body, {**self.headers(method, path, body or b""), **(more or {})})
 
     @asynccontextmanager
     async def stream(self, path: str = "/stream") -> AsyncGenerator[aiohttp.ClientResponse]:

@@ -23,6 +23,7 @@ Path = Literal["face", "bank_card"]
 MOST_TURNS = 60
 """Of one journey. More means that a step is asked for again and again."""
 HEARTBEAT_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 0.3
 WAITING_SECONDS = 120.0
 AFTERCARE_SECONDS = 10.0
 """How long a customer who has the policies looks whether anything else is offered."""
@@ -373,7 +374,9 @@ class Customer:
         """Survey and app come after issuance, when they come; nothing depends on them (I29)."""
         with suppress(TimeoutError):
             async with asyncio.timeout(AFTERCARE_SECONDS):
-                await self._wait(lambda view: {"survey", "app"} <= set(view["place"]["then"]))
+                # The journey is over, so its stream is silent: the page looks again by itself.
+                while not {"survey", "app"} <= set((await self.look())["place"]["then"]):
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
         offered = self.passage.view["place"]["then"]
         if "survey" in offered:
             self._step = "survey"

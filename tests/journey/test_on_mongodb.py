@@ -1,0 +1,14 @@
+"""Every journey over the MongoDB wire protocol."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.journey.journeys import Journeys
+
+STORE = "mongodb"
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class TestOnMongodb(Journeys):
+    """The journeys as they are."""
