@@ -173,9 +173,10 @@ async def shop(tmp_path: Path, nats: NatsServer, clock: Clock, **more: Any) -> A
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(TestServer(app))
         keys = tmp_path / "sandbox"
+        ports: dict[str, Any] = {f"{party}_port": 0 for party in Party}
         stand_ins = SandboxSettings(
             data_dir=keys,
-            **{f"{party}_port": 0 for party in Party},
+            **ports,
             wechat_notify_schedule=(0.01,) * 6,
             wechat_refund_seconds=0,
         )

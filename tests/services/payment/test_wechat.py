@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -50,7 +51,8 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = Clock()
-    settings = SandboxSettings(data_dir=tmp_path, **{f"{party}_port": 0 for party in Party}, wechat_refund_seconds=0)
+    ports: dict[str, Any] = {f"{party}_port": 0 for party in Party}
+    settings = SandboxSettings(data_dir=tmp_path, **ports, wechat_refund_seconds=0)
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(running(settings, lambda: clock().timestamp()))
         credentials = Credentials(tmp_path)
@@ -153,6 +155,7 @@ async def test_a_notification_the_library_signed_is_read(bench: Bench) -> None:
     opened = aes_decrypt(
         resource["nonce"], resource["ciphertext"], resource["associated_data"], bench.keys.api_v3_key.decode()
     )
+    assert opened is not None
     assert json.loads(opened) == said
     body = json.dumps({"id": "1", "event_type": "TRANSACTION.SUCCESS", "resource": resource})
     stamp = str(int(bench.clock().timestamp()))
