@@ -58,6 +58,19 @@ def draw(product: Product, layout: Layout, values: Mapping[str, Any], formats: F
     return tuple(drawn)
 
 
+def without(layout: Layout, sources: frozenset[str]) -> Layout:
+    """The layout's rows but those that name one of ``sources``; only sections that still have rows are left.
+
+    For paper that has places of its own for some things and must not print them twice.
+    """
+    kept = [
+        section.model_copy(update={"rows": rows})
+        for section in layout.sections
+        if (rows := tuple(row for row in section.rows if row.source not in sources))
+    ]
+    return layout.model_copy(update={"sections": tuple(kept)})
+
+
 def cover_lines(
     product: Product, part: Mapping[str, Any], subject: Mapping[str, Any], formats: Formats
 ) -> tuple[CoverLine, ...]:

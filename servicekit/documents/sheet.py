@@ -22,6 +22,16 @@ class Row(Contract):
     wide: bool = False
 
 
+HALF_LINE = 32
+"""What half a line holds, in half-width characters."""
+
+
+def fitted_row(label: str, text: str) -> Row:
+    """Half a line; the whole line for what would wrap in half of it."""
+    width = sum(1 if character.isascii() else 2 for character in text)
+    return Row(label=label, value=text, wide=width > HALF_LINE)
+
+
 class Section(Contract):
     """Rows under a heading."""
 

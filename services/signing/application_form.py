@@ -50,7 +50,7 @@ class ApplicationForm(Contract):
     insurer_hotline: Text
     sections: tuple[Section, ...]
     """Policyholder, insured, subject: whatever the product asks, in the order of the paper."""
-    headings: tuple[str, str, str, str] = ("险种", "保险金额／责任限额（元）", "免赔约定", "保险费（元）")
+    headings: tuple[str, str, str, str] = ("险种", "保险金额／责任限额（元）", "约定", "保险费（元）")
     covers: Annotated[tuple[Cover, ...], Field(min_length=1)]
     premium_fen: Fen
     taxes: tuple[Amount, ...] = ()

@@ -34,13 +34,13 @@ from contracts.facts.signing import FormPrepared
 from contracts.problems import Refuse
 from contracts.values import CommittedFile, sha256_hex
 from products import Product, Release, Releases
-from products.layout import Formats, cover_lines, draw
+from products.layout import Formats, cover_lines, draw, without
 from products.opened import committed, values
 from servicekit.documents import timestamp
 from servicekit.documents.paper import paper_date, paper_period, paper_time, yuan
 from servicekit.documents.render import Renderer, RenderSettings
 from servicekit.documents.seal import Sealer, SigningKey, TimestampUnavailable
-from servicekit.documents.sheet import Amount, Cover, Row, Section
+from servicekit.documents.sheet import Amount, Cover, Section, fitted_row
 from servicekit.service import Admitted, Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from servicekit.store import Document, VersionConflict
@@ -50,6 +50,23 @@ from services.signing.application_form import Question as FormQuestion
 from services.signing.rules import SigningState
 
 FORMATS: Final = Formats(yuan=yuan, day=paper_date, moment=paper_time, period=paper_period)
+OWN_PLACE: Final = frozenset(
+    (
+        "policy.form_number",
+        "policy.channel",
+        "policy.intermediary",
+        "policy.salesperson",
+        "part.period",
+        "part.premium_fen",
+        "part.taxes_fen",
+        "part.total_fen",
+        "product.insurer",
+        "product.address",
+        "product.hotline",
+        "product.disputes",
+    )
+)
+"""What the form has places of its own for; a product's rows that name them are not printed twice."""
 BOX: Final = 300
 """Pixels: the one size all boxes are brought to before they are drawn."""
 
@@ -154,8 +171,8 @@ class Signing(Service[SigningState, SigningSettings]):
             insurer_address=product.insurer.address,
             insurer_hotline=product.insurer.hotline,
             sections=tuple(
-                Section(title=s.title, rows=tuple(Row(label=label, value=text) for label, text in s.rows))
-                for s in draw(product, product.form, shown, FORMATS)
+                Section(title=s.title, rows=tuple(fitted_row(label, text) for label, text in s.rows))
+                for s in draw(product, without(product.form, OWN_PLACE), shown, FORMATS)
                 if s.rows
             ),
             covers=tuple(
@@ -166,7 +183,7 @@ class Signing(Service[SigningState, SigningSettings]):
             taxes=tuple(Amount(label=taxes.get(tax.kind, tax.kind), fen=tax.fen) for tax in terms.taxes),
             total_fen=terms.premium_fen + sum(tax.fen for tax in terms.taxes),
             period=paper_period(terms.period_from, terms.period_to),
-            special_terms=tuple(f"{term.title}:{term.text}" for term in product.special_terms),
+            special_terms=tuple(f"{term.title}：{term.text}" for term in product.special_terms),
             dispute_resolution=product.disputes,
             questions=tuple(
                 FormQuestion(text=q.text, answer=chosen.text)
@@ -174,7 +191,7 @@ class Signing(Service[SigningState, SigningSettings]):
                 if (chosen := q.answer(answered.get(q.code, ""))) is not None
             ),
             channel=tuple(
-                Row(label=label, value=text)
+                fitted_row(label, text)
                 for label, text in (
                     ("销售渠道", shown["policy"]["channel"]),
                     ("中介机构", shown["policy"]["intermediary"]),
@@ -198,7 +215,11 @@ class Signing(Service[SigningState, SigningSettings]):
         if opened.salesperson is not None:
             known = json.loads(await self.vault.open_text(journey_id, opened.salesperson))
             seller = f"{known['name']} 执业证号 {known['licence_no']}"
-        return {"channel": opened.channel_id, "intermediary": opened.intermediary or "", "salesperson": seller}
+        return {
+            "channel": "中介渠道" if opened.intermediary else "保险人直接销售",
+            "intermediary": opened.intermediary or "",
+            "salesperson": seller,
+        }
 
     async def _answers(self, journey_id: str, state: SigningState, product: str) -> Mapping[str, str]:
         given = state.progress.confirmations.answers.get(product)
