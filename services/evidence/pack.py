@@ -27,8 +27,8 @@ from services.evidence.signature import EvidenceKey
 
 FORMAT: Final = 1
 
-NEVER_OPENED: Final = frozenset({"otp_verified", "bank_card_checked"})
-"""Their bodies hold a one-time code and a card number: nobody needs those to judge the journey."""
+NEVER_OPENED: Final = frozenset({"session_opened", "otp_verified", "bank_card_checked"})
+"""Their bodies hold the link's secret, a one-time code and a card number: nobody needs those to judge the journey."""
 
 MASKED_BODIES: Final = frozenset(
     {

@@ -48,12 +48,7 @@ class Reporter:
         self, scope: Scope, anchor: Attestation, shown: Sequence[Exhibit], made: Contents, release: Release | None
     ) -> bytes:
         """PDF. The same facts give the same bytes. Raises what ``Renderer`` raises."""
-        async with self._starting:
-            if self._renderer is None:
-                renderer = Renderer(RenderSettings(fonts=self._fonts))
-                await renderer.start()
-                self._renderer = renderer
-        return await self._renderer.render(
+        return await (await self.warm()).render(
             Job(
                 templates=TEMPLATES,
                 template="report.html",
@@ -62,6 +57,15 @@ class Reporter:
                 created=anchor.at,
             )
         )
+
+    async def warm(self) -> Renderer:
+        """Starts the workers unless they run already."""
+        async with self._starting:
+            if self._renderer is None:
+                renderer = Renderer(RenderSettings(fonts=self._fonts))
+                await renderer.start()
+                self._renderer = renderer
+        return self._renderer
 
     async def stop(self) -> None:
         if self._renderer is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 from weakref import WeakValueDictionary
@@ -16,11 +18,14 @@ from contracts import subjects
 from contracts.commands.evidence import Attest, BuildPack, ChainView, Pack, ViewChain
 from contracts.facts.base import Fact, read_fact
 from contracts.facts.evidence import PackExported
-from contracts.facts.issuance import PolicyIssued
+from contracts.facts.issuance import JourneyIssued, PolicyIssued
 from contracts.facts.proposal import JourneyOpened
 from contracts.problems import Refuse
 from contracts.values import Attestation, sha256_hex
 from products import Release, ReleaseError, load_release
+from servicekit.bus import Delivery
+from servicekit.documents.fonts import FontsNotPrepared
+from servicekit.documents.render import MissingGlyph, RenderFailed
 from servicekit.documents.timestamp import TimestampUnavailable
 from servicekit.journeys import journey_subject
 from servicekit.service import Decided, Ground, Service, answers
@@ -33,6 +38,8 @@ from services.evidence.report import Reporter
 from services.evidence.rules import OWN, EvidenceState
 from services.evidence.signature import EvidenceKey
 from services.evidence.timestamps import Authorities, roots_in
+
+log = logging.getLogger(__name__)
 
 
 class EvidenceSettings(Settings):
@@ -94,10 +101,28 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
 
         self._packer = Packer(self.vault, self.blobs, self.key)
         self._reporter = Reporter(self.set.fonts_dir)
+        self._warming: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._warming
         await self._reporter.stop()
         await self._session.close()
+
+    async def _hear(self, delivery: Delivery) -> None:
+        await super()._hear(delivery)
+        if delivery.fact.type == JourneyIssued.type() and self._warming is None:
+            # From now on somebody may ask for a pack, and the first report is slow to draw.
+            self._warming = asyncio.create_task(self._warm(), name="warm-reports")
+
+    async def _warm(self) -> None:
+        try:
+            await self._reporter.warm()
+        except (RenderFailed, FontsNotPrepared) as error:
+            log.warning("reports cannot be drawn yet", extra={"error": type(error).__name__})
+            self._warming = None
 
     @answers(Attest)
     async def attest_head(self, request: Attest) -> Attestation:
@@ -144,7 +169,11 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         release = await self.release_of(entries)
         made = await self._packer.contents(scope, anchor, shown, release)
         made.reasons |= reasons
-        made.members["report.pdf"] = await self._reporter.report(scope, anchor, shown, made, release)
+        try:
+            made.members["report.pdf"] = await self._reporter.report(scope, anchor, shown, made, release)
+        except MissingGlyph:
+            # A name no font can set must not keep the evidence from whoever is entitled to it.
+            made.reasons.add("report_not_drawn")
         pack, manifest = await asyncio.to_thread(self._packer.seal, scope, made)
         sealed = await self.vault.seal_file(journey_id, pack, "application/zip")
         facts.append(

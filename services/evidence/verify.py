@@ -240,27 +240,29 @@ class Trust:
         try:
             if stamp != _is_for_stamps(leaf) or not _usable(leaf, at, ca=False):
                 return False
-            return self._climb(leaf, [*along, *self.helpers], anchors, at, below=0)
+            return self._climb(leaf, [*along, *self.helpers], anchors, at)
         except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
             return False
 
     def _climb(
         self,
-        certificate: x509.Certificate,
+        leaf: x509.Certificate,
         along: list[x509.Certificate],
         anchors: list[x509.Certificate],
         at: datetime,
-        below: int,
     ) -> bool:
-        if certificate in anchors:
-            return True
-        if below > 5:
-            return False
-        for above in (*anchors, *along):
-            if above == certificate or not issued(certificate, above) or not _usable(above, at, ca=True, below=below):
-                continue
-            if above in anchors or self._climb(above, along, anchors, at, below + 1):
+        """Level by level, each certificate once: certificates made to go in circles cannot keep us busy."""
+        level, seen = [leaf], {leaf}
+        for below in range(6):
+            if any(certificate in anchors for certificate in level):
                 return True
+            above = {
+                candidate
+                for candidate in (*anchors, *along[:50])
+                if candidate not in seen and any(issued(certificate, candidate) for certificate in level)
+            }
+            seen |= above
+            level = [candidate for candidate in above if _usable(candidate, at, ca=True, below=below)]
         return False
 
 
@@ -875,7 +877,9 @@ class Pack:
             )
             texts = {item["hash"] for item in mine if item["kind"] == "document"}
             named = {document["sha256"] for document in product["documents"]}
-            self.found.check(named <= texts and named <= confirmed, f"{slug}: the signature covers every document that was read")
+            self.found.check(
+                named <= texts and named <= confirmed, f"{slug}: the signature covers every document that was read"
+            )
         if act.data["legibility"] == "not_judged":
             self.found.not_recorded.append("legibility of the handwriting (not judged)")
         if self.value(act.data["image"]) is not None:
