@@ -650,7 +650,9 @@ async def test_a_person_is_one_customer_over_all_their_journeys(house: House) ->
     assert len(ids) == 1
     for kind, value in (("name", who.name), ("phone", who.phone), ("id_number", who.id_number)):
         index = house.at.vault.blind_index(kind, value)
-        (customer,) = (await house.at.ask(commands.FindCustomers(kind=kind, index=index))).customers
+        (customer,) = (
+            await house.at.ask(commands.FindCustomers.model_validate({"kind": kind, "index": index}))
+        ).customers
         assert customer.customer_id in ids
         assert set(customer.journeys) == {first.journey_id, second.journey_id}
     nobody = await house.at.ask(commands.FindCustomers(kind="phone", index="0" * 64))
