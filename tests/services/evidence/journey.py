@@ -14,6 +14,7 @@ import pikepdf
 from contracts.commands.evidence import Attest
 from contracts.facts import disclosure, identity, issuance, payment, proposal, signing
 from contracts.facts.base import Fact
+from contracts.problems import Refuse
 from contracts.values import (
     ActProof,
     Attestation,
@@ -56,7 +57,15 @@ class Journey:
     async def tell(self, fact: Fact) -> None:
         self.facts.append(fact)
         self.heads[fact.service] = self.heads.get(fact.service, 0) + 1
-        await self.at.tell(self.id, fact)
+        try:
+            await self.at.tell(self.id, fact)
+        except Refuse:
+            # A busy machine: it is published, and heard later than a customer would be kept waiting.
+            await self.at.eventually(self.heard, seconds=30)
+
+    async def heard(self) -> bool:
+        state = await self.at.service.journeys.state(self.id)
+        return all(state.heard.get(service, 0) >= at for service, at in self.heads.items())
 
     async def attested(self) -> Attestation:
         return await self.at.ask(Attest(journey_id=self.id, heads=self.heads))
