@@ -36,6 +36,7 @@ from servicekit.sealed import Sealed
 from servicekit.service import Admitted, Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from servicekit.store import Document, VersionConflict
+from servicekit.telemetry import traces
 from services.payment import rules
 from services.payment.channels import (
     Channel,
@@ -287,11 +288,21 @@ class Payment(Service[PaymentState, PaymentSettings]):
         words = await self.vault.seal(journey_id, heard.words)
         return rules.settle(state, heard.said, heard_by=heard_by, words=words, now=self.now())
 
+    async def _record(self, journey_id: str, heard: Heard, by: Literal["notification", "query"]) -> None:
+        """In the trace of the tap that placed the order: what follows is that act's, whoever brings the news."""
+        document = await self.journeys.collection.get(journey_id)
+        placed = [] if document is None else [f for f in document.facts if f.type == facts.OrderPlaced.type()]
+        news = traces.inject()
+        with traces.span(
+            "settle payment", traceparent=placed[-1].traceparent if placed else None, links=[news] if news else []
+        ):
+            await self.journeys.append(journey_id, lambda state: self._follows(journey_id, state, heard, by))
+
     async def _ask(self, journey_id: str, order: Order) -> Heard | None:
         """Asks the channel about one order and takes what it says."""
         heard = await self.channels[order.channel].query(order.order_no)
         if heard is not None:
-            await self.journeys.append(journey_id, lambda state: self._follows(journey_id, state, heard, "query"))
+            await self._record(journey_id, heard, "query")
         return heard
 
     @answers(TakeNotification)
@@ -376,7 +387,7 @@ class Payment(Service[PaymentState, PaymentSettings]):
             # Before money goes back the channel's books are asked, not its messenger.
             await self._ask(journey_id, order)
             return
-        await self.journeys.append(journey_id, lambda now: self._follows(journey_id, now, heard, "notification"))
+        await self._record(journey_id, heard, "notification")
 
     async def _take_refund(self, journey_id: str, said: RefundStatement) -> None:
         async def decision(state: PaymentState) -> list[Fact]:
