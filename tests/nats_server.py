@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nats
 
-from deploy.nats.server import executable
+from deploy.nats.server import dying_with_parent, executable
 
 
 def free_port() -> int:
@@ -32,7 +32,7 @@ class NatsServer:
     def start(self) -> None:
         program = executable()
         self._process = subprocess.Popen(
-            [program, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder)],
+            dying_with_parent(program, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

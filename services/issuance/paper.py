@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from contracts.facts.proposal import JourneyOpened, ProductTerms
-from products import Layout, Product
-from products.layout import Formats, cover_lines, draw
+from products import Product
+from products.layout import Formats, cover_lines, draw, without
 from servicekit.documents.paper import paper_date, paper_period, paper_time, yuan
-from servicekit.documents.sheet import Amount, Cover, Row, Section
+from servicekit.documents.sheet import Amount, Cover, Row, Section, fitted_row
 from services.issuance.numbers import grouped
 from services.issuance.policy_pdf import PolicyDocument
 
@@ -40,8 +40,6 @@ _MOMENTS: Final = frozenset(("policy.confirmed_at", "policy.paid_at", "policy.is
 _SALE: Final = frozenset(("policy.channel", "policy.intermediary", "policy.salesperson"))
 _SYSTEM: Final = "系统自动"
 HEADINGS: Final = ("承保险种", "保险金额／责任限额（元）", "约定", "保险费（元）")
-HALF_LINE: Final = 32
-"""In half-width characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,8 @@ def policy_document(
             Row(label="签单日期", value=paper_date(issued.at)),
         ),
         sections=tuple(
-            Section(title=section.title, rows=tuple(_row(label, text) for label, text in section.rows))
-            for section in draw(product, _without(product.policy, _OWN_PLACE | _MOMENTS | _SALE), values, FORMATS)
+            Section(title=section.title, rows=tuple(fitted_row(label, text) for label, text in section.rows))
+            for section in draw(product, without(product.policy, _OWN_PLACE | _MOMENTS | _SALE), values, FORMATS)
             if section.rows
         ),
         covers=tuple(
@@ -127,26 +125,10 @@ def policy_document(
     )
 
 
-def _without(layout: Layout, sources: frozenset[str]) -> Layout:
-    """The layout's rows but those; a section left without any goes too."""
-    kept = [
-        section.model_copy(update={"rows": rows})
-        for section in layout.sections
-        if (rows := tuple(row for row in section.rows if row.source not in sources))
-    ]
-    return layout.model_copy(update={"sections": tuple(kept)})
-
-
 def _rows(product: Product, values: Mapping[str, Any], sources: frozenset[str]) -> tuple[Row, ...]:
     others = frozenset(row.source for section in product.policy.sections for row in section.rows) - sources
-    drawn = draw(product, _without(product.policy, others), values, FORMATS)
-    return tuple(_row(label, text) for section in drawn for label, text in section.rows)
-
-
-def _row(label: str, text: str) -> Row:
-    """Half a line; the whole line for what would wrap in half of it."""
-    width = sum(1 if character.isascii() else 2 for character in text)
-    return Row(label=label, value=text, wide=width > HALF_LINE)
+    drawn = draw(product, without(product.policy, others), values, FORMATS)
+    return tuple(fitted_row(label, text) for section in drawn for label, text in section.rows)
 
 
 def _record(
