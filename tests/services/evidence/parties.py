@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -26,7 +27,7 @@ class Parties:
     def trust(self) -> Path:
         return self.root / "trust"
 
-    def settings(self, *urls: str) -> dict[str, object]:
+    def settings(self, *urls: str) -> dict[str, Any]:
         return {
             "evidence_key_file": self.root / "keys" / "evidence.key.pem",
             "evidence_certificate_file": self.root / "certs" / "evidence.chain.pem",

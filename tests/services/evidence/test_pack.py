@@ -47,7 +47,7 @@ VERIFIER = Path(verify.__file__)
 @asynccontextmanager
 async def evidence(tmp: Path, nats: NatsServer, parties: Parties, tsa: str) -> AsyncIterator[tuple[Desk, Release]]:
     clock = Clock(datetime.now(UTC) - timedelta(seconds=120))
-    settings = parties.settings(tsa) | {"fonts_dir": fonts_folder()}
+    settings: dict[str, Any] = parties.settings(tsa) | {"fonts_dir": fonts_folder()}
     async with desk(Evidence, tmp, nats, clock=clock, play_evidence=False, **settings) as at:
         yield at, publish(FOLDER, tmp / "releases")
 

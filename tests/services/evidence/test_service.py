@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,7 +160,7 @@ async def test_I33_the_second_authority_is_asked_when_the_first_is_down(
 async def test_I33_a_timestamp_of_an_authority_nobody_trusts_does_not_count(
     tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
 ) -> None:
-    other = parties.settings(tsa) | {"evidence_tsa_roots_file": parties.trust / "insurer-root.pem"}
+    other: dict[str, Any] = parties.settings(tsa) | {"evidence_tsa_roots_file": parties.trust / "insurer-root.pem"}
     async with desk(Evidence, tmp_path, nats, clock=now(), play_evidence=False, **other) as at:
         journey = new_ulid()
         await at.tell(journey, *sent())
