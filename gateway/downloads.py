@@ -90,5 +90,5 @@ def _place(token: str) -> str:
 
 def disposition(file_name: str) -> str:
     """RFC 6266: a name in ASCII for old browsers and the real one in UTF-8."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", file_name.encode("ascii", "ignore").decode()).strip("_") or "download"
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", file_name.encode("ascii", "ignore").decode()).strip("-_.") or "download"
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"

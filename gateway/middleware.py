@@ -1,6 +1,6 @@
 """What surrounds every request. Pure ASGI: no wrapper breaks streaming or context variables.
 
-From the outside in: trace and last resort, security headers, rate limits, size and pace of the body.
+From the outside in: security headers, trace and last resort, rate limits, size and pace of the body.
 """
 
 from __future__ import annotations
@@ -214,5 +214,5 @@ def surround(app: Any, *, registry: CollectorRegistry, buckets: Buckets, secure:
     """Adds them to a Starlette application; the last added is the outermost."""
     app.add_middleware(BodyGuard, seconds=body_seconds)
     app.add_middleware(RateLimits, buckets=buckets)
-    app.add_middleware(SecurityHeaders, secure=secure)
     app.add_middleware(Tracing, registry=registry)
+    app.add_middleware(SecurityHeaders, secure=secure)

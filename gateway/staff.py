@@ -6,6 +6,7 @@ handed out (I24).
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -245,10 +246,10 @@ def router() -> APIRouter:
 
 
 def normal(kind: str, value: str) -> str:
-    """As identity normalises what it indexes: no spaces, Latin letters in upper case, one kind of middle dot."""
-    text = "".join(value.split()).upper()
+    """As identity writes what it indexes: NFKC, no spaces, Latin letters in upper case, one kind of middle dot."""
+    text = "".join(unicodedata.normalize("NFKC", value).split()).upper()
     if kind == "name":
-        for dot in "•‧∙⋅・･.":
+        for dot in "•‧∙⋅・●.":
             text = text.replace(dot, "·")
     return text
 

@@ -64,7 +64,7 @@ async def events(edge: Edge, journey_id: str, *, seconds: float) -> AsyncGenerat
                         break
                     if event is not None:
                         yield event
-                elif not done:
+                elif not done and left > KEEP_ALIVE_SECONDS:
                     yield format_sse_event(comment="still here")
             yield format_sse_event(event="end", data_str="{}", retry=RETRY_MS)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -105,6 +106,8 @@ class Doorway:
     ) -> Reply:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})} if data is not None else (headers or {})
+        if isinstance(data, bytes) and len(data) > 1_000_000:
+            data = io.BytesIO(data)
         async with self.http.request(
             method, self.base + path, data=data, headers=sent, allow_redirects=False, **kw
         ) as got:
@@ -222,8 +225,8 @@ async def doorway(folder: Path, server: NatsServer, release: Release, **more: An
         yaml.safe_dump(
             {
                 "channels": [
-                    {"channel_id": id, "name": id, "intermediary": "滨海汽车", "key_hashes": [key_hash(key)]}
-                    for id, key in channel_keys.items()
+                    {"channel_id": name, "name": name, "intermediary": "滨海汽车", "key_hashes": [key_hash(key)]}
+                    for name, key in channel_keys.items()
                 ]
             }
         )
