@@ -1099,7 +1099,7 @@ def terms_lock(opened: dict[str, Any], product: dict[str, Any]) -> str:
         canonical(
             {
                 "policyholder": party(opened["policyholder"]),
-                "insured": party(opened["insured"]),
+                "insured": None if opened["insured"] is None else party(opened["insured"]),
                 "subject": commitments(opened["subject"]),
                 "product": product["product"],
                 "product_version": product["product_version"],
