@@ -68,8 +68,8 @@ class Journeys:
         status, findings = await whole.verdict(await whole.pack(bought.passage.journey_id, tmp_path))
         # Readings were shortened for this test, and the verifier says so: consistent, not proven.
         assert status == 1
-        assert all("dwell_scale" in reason for reason in findings["why_not_proven"]), findings["why_not_proven"]
-        assert len(findings["why_not_proven"]) == len(bought.passage.view["disclosure"]["documents"])
+        assert all("dwell_scale" in doubt for doubt in findings["doubts"]), findings["doubts"]
+        assert len(findings["doubts"]) == len(bought.passage.view["disclosure"]["documents"])
         numbered = whole.facts(bought.passage.journey_id, "issuance.policies_numbered")
         assert len(numbered) == 1
         assert isinstance(numbered[0], issuance.PoliciesNumbered)
