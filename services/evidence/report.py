@@ -128,6 +128,11 @@ class _Names:
     def document(self, sha256: str, slug: str) -> str:
         return self._documents.get(sha256, slug)
 
+    def point(self, product: str, slug: str) -> str:
+        known = self._products.get(product)
+        points = () if known is None else known.deadly_points
+        return next((point.title for point in points if point.code == slug), slug)
+
 
 def _facts(facts: Sequence[Exhibit], *names: str) -> list[Exhibit]:
     return [exhibit for exhibit in facts if exhibit.name in names]
@@ -264,7 +269,7 @@ def words(exhibit: Exhibit, names: _Names) -> str:
         case "identity_verified":
             return "身份核验通过:" + METHODS.get(str(data["method"]), str(data["method"]))
         case "point_acknowledged":
-            return f"{of}:确认重点提示 {data['point']}"
+            return f"{of}:确认重点提示“{names.point(str(data['product']), str(data['point']))}”"
         case "forms_signed":
             return f"手写签名,列明 {len(data['items'])} 份文件;此前全部事实已加盖时间戳"
         case "policy_issued":
@@ -282,6 +287,9 @@ def words(exhibit: Exhibit, names: _Names) -> str:
 
 PLAIN: Final = {
     "link_sent": "投保链接以短信发给投保人",
+    "message_queued": "短信等待发送",
+    "message_sent": "短信已交给运营商",
+    "message_failed": "短信未能发出",
     "product_chosen": "投保人选择了这个可选产品",
     "product_dropped": "投保人去掉了这个可选产品",
     "terms_confirmed": "投保人确认投保内容",

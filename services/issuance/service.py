@@ -223,7 +223,7 @@ class Issuance(Service[IssuanceState, IssuanceSettings]):
                 confirmed_at=rules.applied_at(state),
                 paid_at=paid.paid_at,
                 at=at,
-                channel=opened.channel_id,
+                channel="中介渠道" if opened.intermediary else "保险人直接销售",
                 intermediary=opened.intermediary or "",
                 salesperson=await self._salesperson(journey_id, opened),
                 verify_url=self.set.issuance_verify_url,
