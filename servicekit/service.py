@@ -435,7 +435,7 @@ _SLUGS: Final = {
 }
 _SENTENCES: Final = {
     "missing": "这一项必须填写。",
-    "unknown_field": "没有这一项,请去掉。",
+    "unknown_field": "没有这一项，请去掉。",
     "too_short": "内容太短。",
     "too_long": "内容太长。",
     "format": "格式不对。",

@@ -205,7 +205,7 @@ def _signed(facts: Sequence[Exhibit], names: _Names) -> list[JsonValue]:
     return [
         _row("签名时间", _time(act["signed_at"])),
         _row("投保单", "、".join(names.product(item["product"]) for item in forms)),
-        _row("所附文件", f"{len(texts)} 份,逐份列明散列值"),
+        _row("所附文件", f"{len(texts)} 份，逐份列明散列值"),
         _row("字迹辨认", legibility[act["legibility"]]),
         _row("未通过的签名", f"{len(_facts(facts, 'ink_rejected'))} 次"),
     ]
@@ -222,9 +222,9 @@ def _paid(facts: Sequence[Exhibit], made: Contents, names: _Names) -> list[JsonV
     rows += [_row("付款时间", _time(payment["paid_at"])), _row("支付流水号", payment["transaction_id"])]
     for line in payment["lines"]:
         kind = "保险费" if line["kind"] == "premium" else "代收税款"
-        rows.append(_row(f"{kind}(元)", f"{yuan(line['fen'])} {names.product(line['product'])}"))
+        rows.append(_row(f"{kind}（元）", f"{yuan(line['fen'])} {names.product(line['product'])}"))
     if "total_fen" in payment:
-        rows.append(_row("合计(元)", yuan(payment["total_fen"])))
+        rows.append(_row("合计（元）", yuan(payment["total_fen"])))
     return rows
 
 
@@ -248,41 +248,43 @@ def words(exhibit: Exhibit, names: _Names) -> str:
     of = names.product(str(data["product"])) if "product" in data else ""
     match exhibit.name:
         case "journey_opened":
-            return "渠道提交投保,系统受理:" + "、".join(names.product(p["product"]) for p in data["products"])
+            return "渠道提交投保，系统受理：" + "、".join(names.product(p["product"]) for p in data["products"])
         case "document_opened":
-            return "打开文件:" + names.document(data["document"]["sha256"], data["document"]["document"])
+            return "打开文件：" + names.document(data["document"]["sha256"], data["document"]["document"])
         case "document_confirmed":
             title = names.document(data["document"]["sha256"], data["document"]["document"])
-            return f"读完并确认:{title},停留 {data['dwell_ms'] / 1000:.1f} 秒"
+            return f"读完并确认：{title}，停留 {data['dwell_ms'] / 1000:.1f} 秒"
         case "consent_given" | "consent_declined" | "recording_acknowledged":
             title = names.document(data["notice"]["sha256"], data["notice"]["notice"])
-            return {"consent_given": "同意", "consent_declined": "不同意或撤回"}.get(exhibit.name, "知悉") + ":" + title
+            return (
+                {"consent_given": "同意", "consent_declined": "不同意或撤回"}.get(exhibit.name, "知悉") + "：" + title
+            )
         case "refused" | "ink_rejected":
             code = str(data.get("code", data.get("reason")))
             kind = KINDS.get(code)
-            return f"未予办理:{kind.title if kind else code}"
+            return f"未予办理：{kind.title if kind else code}"
         case "real_name_checked" | "bank_card_checked":
             what = "姓名与证件号码" if exhibit.name == "real_name_checked" else "银行卡四要素"
             return f"{what}核验{'一致' if data['matched'] else '不一致'}"
         case "face_checked":
             return f"人脸核验{'通过' if data['passed'] else '未通过'}"
         case "identity_verified":
-            return "身份核验通过:" + METHODS.get(str(data["method"]), str(data["method"]))
+            return "身份核验通过：" + METHODS.get(str(data["method"]), str(data["method"]))
         case "point_acknowledged":
-            return f"{of}:确认重点提示“{names.point(str(data['product']), str(data['point']))}”"
+            return f"{of}：确认重点提示“{names.point(str(data['product']), str(data['point']))}”"
         case "forms_signed":
-            return f"手写签名,列明 {len(data['items'])} 份文件;此前全部事实已加盖时间戳"
+            return f"手写签名，列明 {len(data['items'])} 份文件；此前全部事实已加盖时间戳"
         case "policy_issued":
-            return f"{of}:保单 {data['policy_no']} 签发"
+            return f"{of}：保单 {data['policy_no']} 签发"
         case "payment_confirmed":
-            return f"保费到账,支付流水号 {data['transaction_id']}"
+            return f"保费到账，支付流水号 {data['transaction_id']}"
         case "head_anchored":
             return f"前 {data['count']} 条事实签名并加盖时间戳"
         case "pack_exported":
-            return f"导出证据包,理由:{data['reason']}"
+            return f"导出证据包，理由：{data['reason']}"
         case name:
             said = PLAIN.get(name, name)
-            return f"{of}:{said}" if of else said
+            return f"{of}：{said}" if of else said
 
 
 PLAIN: Final = {
@@ -295,25 +297,25 @@ PLAIN: Final = {
     "terms_confirmed": "投保人确认投保内容",
     "proposal_withdrawn": "投保被撤回",
     "proposal_expired": "投保已过期",
-    "session_opened": "投保人在手机上打开投保,设备密钥登记",
-    "session_voided": "换了设备或超时,未签名的步骤作废",
+    "session_opened": "投保人在手机上打开投保，设备密钥登记",
+    "session_voided": "换了设备或超时，未签名的步骤作废",
     "otp_sent": "发送短信验证码",
     "otp_verified": "短信验证码核对通过",
     "face_started": "投保人前往核验平台刷脸",
-    "reproof_required": "离开时间较长,要求再次核验身份",
+    "reproof_required": "离开时间较长，要求再次核验身份",
     "help_requested": "投保人请求人工帮助",
     "needs_answered": "回答需求问题",
-    "continued_of_own_will": "看到不建议购买的提示后,投保人明确选择继续",
+    "continued_of_own_will": "看到不建议购买的提示后，投保人明确选择继续",
     "questions_answered": "如实告知问题已回答",
     "form_prepared": "投保单生成",
     "form_reviewed": "投保人核对投保单并确认",
     "form_sealed": "投保单载入手写签名并签章",
-    "order_placed": "投保人下单付款;此前全部事实已加盖时间戳",
+    "order_placed": "投保人下单付款；此前全部事实已加盖时间戳",
     "order_accepted": "支付通道受理付款",
-    "payer_refused": "付款账户不是投保人本人,未收款",
-    "order_closed": "付款关闭,未收款",
+    "payer_refused": "付款账户不是投保人本人，未收款",
+    "order_closed": "付款关闭，未收款",
     "refund_requested": "申请原路退款",
     "refunded": "退款完成",
-    "policies_numbered": "生成保单号;此前全部事实已加盖时间戳",
+    "policies_numbered": "生成保单号；此前全部事实已加盖时间戳",
     "journey_issued": "全部保单出具完毕",
 }

@@ -354,7 +354,7 @@ def check_person(*, id_type: str, typed: tuple[str, str], policyholder: tuple[st
     name, number = normal_name(typed[0]), normal_id_number(typed[1])
     birthday = id_birthday(number)
     if id_type not in UNCHECKED_IDS and (birthday is None or birthday > today):
-        fault = FieldFault(pointer="/id_number", code="checksum", detail="身份证号码不正确,请逐位核对。")
+        fault = FieldFault(pointer="/id_number", code="checksum", detail="身份证号码不正确，请逐位核对。")
         raise Refuse("invalid_fields", errors=(fault,))
     # Both are compared whatever the first says, so that time tells nothing.
     same_name = hmac.compare_digest(name.encode(), normal_name(policyholder[0]).encode())
