@@ -20,7 +20,7 @@ from contracts.problems import Problem, Refuse
 from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
 from contracts.values import Heads, Proof, sha256_hex
 from gateway.edge import Edge, credentials_of, edge_of
-from gateway.problems import Edged, problem_of
+from gateway.problems import NONCE, Edged
 from servicekit.bus import BusUnavailable
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ async def caller_of(request: Request, journey_id: str, attempted: str, *, openin
     session: str | None = None
     if not opening or "authorization" in request.headers:
         scheme, token = credentials_of(request)
-        if scheme != "dpop":
+        if scheme != "dpop" or _somebody_elses(edge, token):
             await _record_intrusion(edge, journey_id, attempted, token)
             raise Refuse("not_the_customer")
         session = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
@@ -62,6 +62,11 @@ async def caller_of(request: Request, journey_id: str, attempted: str, *, openin
     if len(jws) > _MAX_PROOF or len(url) > _MAX_URL:
         raise Refuse("proof_malformed")
     return Caller(Proof(jws=jws, method=request.method, url=url), None if opening else session)
+
+
+def _somebody_elses(edge: Edge, token: str) -> bool:
+    """A channel's or staff's key, whatever scheme it is dressed in."""
+    return edge.credentials.channel(token) is not None or edge.credentials.member(token) is not None
 
 
 async def _record_intrusion(edge: Edge, journey_id: str, attempted: str, key: str) -> None:
@@ -109,6 +114,8 @@ async def judged(
         judgement, _ = await edge.ask(query, Judgement)
     except Refuse as refusal:
         raise await with_nonce(edge, refusal.problem) from None
+    # Whatever becomes of the request, its answer brings the next nonce.
+    request.scope[NONCE] = judgement.nonce
     return judgement
 
 
@@ -170,6 +177,6 @@ def told(response: Response, *, nonce: str | None = None, heads: Heads | None = 
 
 
 __all__ = [
-    "Caller", "caller_of", "fresh_nonce", "heads_header", "heads_of", "judged", "merged", "problem_of", "told",
+    "Caller", "caller_of", "fresh_nonce", "heads_header", "heads_of", "judged", "merged", "told",
     "verified", "with_nonce",
 ]  # fmt: skip

@@ -24,6 +24,8 @@ from servicekit.vault import Shredded
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+NONCE: Final = "toubao.nonce"
+"""Where a request's scope keeps the nonce of the next proof."""
 
 _BY_STATUS: Final = {
     400: "malformed",
@@ -130,6 +132,8 @@ def answer_with_problems(app: FastAPI) -> None:
         headers: dict[str, str] = dict(error.headers) if isinstance(error, Edged) else {}
         if isinstance(error, HTTPException) and error.headers and "allow" in {k.lower() for k in error.headers}:
             headers.update(error.headers)
+        if nonce := request.scope.get(NONCE):
+            headers.setdefault("DPoP-Nonce", str(nonce))
         return problem_response(request.scope, problem, headers)
 
     async def invalid(request: Request, error: Exception) -> Response:

@@ -28,6 +28,8 @@ STATIC: Final[Mapping[str, str]] = {
     "plain.css": "text/css; charset=utf-8",
     "verify.js": "text/javascript; charset=utf-8",
 }
+LOOKING: Final = ["GET", "HEAD"]
+"""Link previews ask with HEAD."""
 _OUTCOMES: Final = {
     "authentic": ("这是我公司签发的保单。", "authentic"),
     "altered": ("保单号真实,但这个文件不是我公司签发的那一份。", "altered"),
@@ -159,21 +161,21 @@ def pages() -> APIRouter:
     """Plain pages, outside the API's description. Asking for one changes nothing."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/")
+    @routes.api_route("/", methods=LOOKING)
     async def home() -> Response:
         return RedirectResponse("/j", 307)
 
-    @routes.get("/j")
+    @routes.api_route("/j", methods=LOOKING)
     async def journey(request: Request) -> Response:
         settings = edge_of(request).settings
         return page("journey.html", hotline=settings.gateway_hotline, hours=settings.gateway_hotline_hours)
 
-    @routes.get("/verify")
+    @routes.api_route("/verify", methods=LOOKING)
     async def verify(request: Request) -> Response:
         settings = edge_of(request).settings
         return page("verify.html", hotline=settings.gateway_hotline, hours=settings.gateway_hotline_hours)
 
-    @routes.get("/static/{name}")
+    @routes.api_route("/static/{name}", methods=LOOKING)
     async def static(name: str) -> Response:
         media = STATIC.get(name)
         if media is None:

@@ -27,6 +27,7 @@ from gateway.downloads import DownloadLink
 from gateway.edge import edge_of, idempotency_key, json_of, staff_of
 from gateway.journey import downloads_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
+from products.party_check import id_check_character
 from servicekit.store import Cursor, Document
 
 MAY: Final[dict[str, tuple[Role, ...]]] = {
@@ -246,11 +247,16 @@ def router() -> APIRouter:
 
 
 def normal(kind: str, value: str) -> str:
-    """As identity writes what it indexes: NFKC, no spaces, Latin letters in upper case, one kind of middle dot."""
+    """As identity writes what it indexes: NFKC, no spaces, Latin letters in upper case, one kind of middle dot;
+    15 old digits of an ID number become 18 (GB 11643-1999).
+    """
     text = "".join(unicodedata.normalize("NFKC", value).split()).upper()
     if kind == "name":
         for dot in "•‧∙⋅・●.":
             text = text.replace(dot, "·")
+    if kind == "id_number" and len(text) == 15 and text.isascii() and text.isdigit():
+        seventeen = f"{text[:6]}19{text[6:]}"
+        text = seventeen + id_check_character(seventeen)
     return text
 
 

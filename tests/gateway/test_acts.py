@@ -167,6 +167,16 @@ async def test_I13_nor_read_in_their_place(at: Doorway) -> None:
         assert at.heard(RecordIntrusion)[-1].actor == "nobody"
 
 
+async def test_I13_a_key_dressed_as_a_session_is_known_for_what_it_is(at: Doorway) -> None:
+    journey_id = await at.journey()
+    for who, actor in (("north_agency", "channel"), ("audit", "staff")):
+        held = (at.channel_keys | at.staff_keys)[who]
+        got = await at.act(journey_id, "give-consent", NOTICE, headers={"Authorization": f"DPoP {held}"})
+        assert (got.status, got.code) == (403, "not_the_customer")
+        assert at.heard(RecordIntrusion)[-1].actor == actor
+    assert not at.heard(GiveConsent)
+
+
 async def test_I13_the_refusal_stands_when_it_cannot_be_recorded(at: Doorway) -> None:
     journey_id = await at.journey()
     at.refuse(RecordIntrusion, "unavailable")

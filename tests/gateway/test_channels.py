@@ -222,6 +222,7 @@ async def test_a_customer_is_found_by_blind_index_alone(at: Doorway) -> None:
     for kind, typed, meant in (
         ("phone", " 138 0013 8000", "13800138000"),
         ("id_number", "11010119900307851x", "11010119900307851X"),
+        ("id_number", "110101900307851", "110101199003078515"),
         ("name", "迪丽热巴.迪力木拉提", "迪丽热巴·迪力木拉提"),
     ):
         sought = {"kind": kind, "value": typed}
@@ -351,6 +352,8 @@ async def test_a_policy_is_checked_by_number_and_code_or_by_file(at: Doorway) ->
 async def test_opening_the_link_changes_nothing(at: Doorway) -> None:
     got = await at.call("GET", "/j")
     assert got.status == 200
+    assert not at.asked
+    assert (await at.call("HEAD", "/j")).status == 200
     assert not at.asked
     assert (await at.call("POST", "/j", body={})).status == 405
 

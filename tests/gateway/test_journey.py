@@ -165,6 +165,7 @@ async def test_no_policy_before_it_is_issued(at: Doorway) -> None:
     journey_id = await at.journey()
     got = await at.get(f"/v1/journeys/{journey_id}/policies")
     assert (got.status, got.code, got.headers["retry-after"]) == (409, "policies_not_ready", "2")
+    assert got.headers["dpop-nonce"] == "nonce"
 
 
 async def test_a_policy_downloads_once(at: Doorway) -> None:

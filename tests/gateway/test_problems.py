@@ -103,6 +103,15 @@ async def test_too_often(tmp_path: Any, nats: NatsServer, release: Release) -> N
         assert got.headers["ratelimit"].startswith('"verify";r=0')
 
 
+async def test_nobody_chooses_their_own_address(tmp_path: Any, nats: NatsServer, release: Release) -> None:
+    async with doorway(tmp_path, nats, release, gateway_limits_scale=0.05) as at:
+        statuses = [
+            (await at.call("POST", "/v1/verify", body={}, headers={"X-Forwarded-For": f"10.0.0.{n}"})).status
+            for n in range(3)
+        ]
+        assert statuses == [422, 429, 429]
+
+
 async def test_a_service_that_does_not_answer(at: Doorway) -> None:
     at.refuse(proposal.ListProposals, "unavailable", retry_after=1)
     got = await at.call("GET", "/v1/proposals", headers=at.bearer("harbour_motors"))
