@@ -136,6 +136,11 @@ class Customer:
     def _timed(self) -> _Timed:
         return _Timed(self.passage.took, self._step)
 
+    async def _at_wait(self, view: Json) -> None:
+        """Somebody who must be asked does not answer now; the page looks again."""
+        del view
+        await asyncio.sleep(1)
+
     # -- P1, P2: notices and consents ----------------------------------------------------------------------
 
     async def _at_recording(self, view: Json) -> None:
@@ -375,7 +380,7 @@ class Customer:
         with suppress(TimeoutError):
             async with asyncio.timeout(AFTERCARE_SECONDS):
                 # The journey is over, so its stream is silent: the page looks again by itself.
-                while not {"survey", "app"} <= set((await self.look())["place"]["then"]):
+                while not {"survey", "app"} <= set((await self.look())["place"]["then"]):  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_AGAIN_SECONDS)
         offered = self.passage.view["place"]["then"]
         if "survey" in offered:
