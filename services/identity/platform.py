@@ -6,10 +6,7 @@ beside this. Requests are signed: HMAC-SHA256 over method, path, time, nonce and
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
@@ -21,6 +18,7 @@ from yarl import URL
 
 from contracts.problems import Refuse
 from contracts.values import Instant, Token
+from servicekit.signed_requests import signed_headers
 
 DEADLINE_SECONDS: Final = 2.0
 """For one try. Two tries stay well inside the patience of whoever waits for us on the bus."""
@@ -122,19 +120,11 @@ class Platform:
         if self._http is None:
             raise RuntimeError("the platform's client is not open")
         async with self._http.request(
-            method, url, data=body or None, headers=self._signed(method, url.raw_path_qs, body), allow_redirects=False
+            method, url, data=body or None, headers=self._headers(method, url, body), allow_redirects=False
         ) as response:
             if response.status not in {200, 201}:
                 raise _Unreachable(response.status)
             return await response.read()
 
-    def _signed(self, method: str, path_qs: str, body: bytes) -> dict[str, str]:
-        timestamp, nonce = str(int(self._now().timestamp())), secrets.token_hex(16)
-        text = f"{method}\n{path_qs}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}\n"
-        return {
-            "Content-Type": "application/json",
-            "X-Client-Id": self._client_id,
-            "X-Timestamp": timestamp,
-            "X-Nonce": nonce,
-            "X-Signature": hmac.digest(self._key, text.encode(), "sha256").hex(),
-        }
+    def _headers(self, method: str, url: URL, body: bytes) -> dict[str, str]:
+        return signed_headers(self._client_id, self._key, method, url.raw_path_qs, body, self._now())

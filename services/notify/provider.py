@@ -6,10 +6,7 @@ this. Requests are signed: HMAC-SHA256 over method, path, time, nonce and the ha
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -20,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from yarl import URL
 
 from contracts.values import Token
+from servicekit.signed_requests import signed_headers
 
 DEADLINE_SECONDS: Final = 5.0
 """For one try. Nobody waits for us: the message was taken long before."""
@@ -94,22 +92,10 @@ class Provider:
     async def _once(self, url: URL, body: bytes) -> bytes:
         if self._http is None:
             raise RuntimeError("the provider's client is not open")
-        async with self._http.post(
-            url, data=body, headers=self._signed(url.raw_path_qs, body), allow_redirects=False
-        ) as response:
+        headers = signed_headers(self._client_id, self._key, "POST", url.raw_path_qs, body, self._now())
+        async with self._http.post(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status in REFUSED:
                 raise Refused
             if response.status != 202:
                 raise Unreachable
             return await response.read()
-
-    def _signed(self, path_qs: str, body: bytes) -> dict[str, str]:
-        timestamp, nonce = str(int(self._now().timestamp())), secrets.token_hex(16)
-        text = f"POST\n{path_qs}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}\n"
-        return {
-            "Content-Type": "application/json",
-            "X-Client-Id": self._client_id,
-            "X-Timestamp": timestamp,
-            "X-Nonce": nonce,
-            "X-Signature": hmac.digest(self._key, text.encode(), "sha256").hex(),
-        }
