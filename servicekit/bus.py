@@ -47,11 +47,14 @@ from servicekit.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS: Final = 10.0
-ACK_WAIT_SECONDS: Final = 30.0
-MAX_DELIVER: Final = 40
+ACK_WAIT_SECONDS: Final = 10.0
+"""What a process took and did not settle before it died comes again after so long; a slow handler says it lives."""
+MAX_DELIVER: Final = 100
 MAX_ACK_PENDING: Final = 256
 BATCH: Final = 64
 LONGEST_DELAY_SECONDS: Final = 60.0
+LONGEST_WAIT_SECONDS: Final = 5.0
+"""For what waits on an earlier message: that one is on its way, and a customer may be waiting with it."""
 _ONE_PER_SUBJECT: Final = 10077  # "maximum messages per subject exceeded": it is already there
 
 
@@ -260,8 +263,9 @@ class Bus:
                 await self._bury(stream, durable, message, f"{type(error).__name__} after {delivered} deliveries")
             else:
                 outcome = "retry"
+                longest = LONGEST_WAIT_SECONDS if isinstance(error, Retry) else LONGEST_DELAY_SECONDS
                 with suppress(nats.errors.Error):
-                    await message.nak(delay=_delay(delivered))
+                    await message.nak(delay=min(_delay(delivered), longest))
         self._metrics.message("in", name, outcome)
 
     async def _bury(self, stream: Stream, durable: str, message: Msg, reason: str) -> None:
