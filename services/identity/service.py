@@ -55,6 +55,7 @@ from contracts.commands.identity import (
     Customers as FoundCustomers,
 )
 from contracts.commands.notify import MessageTaken, SendMessage
+from contracts.commands.signing import SigningView, ViewSigning
 from contracts.facts.base import Fact
 from contracts.facts.identity import (
     BankCardChecked,
@@ -80,6 +81,7 @@ from contracts.problems import Refuse
 from contracts.values import ActProof, Contract, sha256_hex
 from products import Notice, Release, load_release
 from servicekit.blobs import write_whole
+from servicekit.bus import BusUnavailable
 from servicekit.journeys import Decided
 from servicekit.proof import Claims, Nonces, ProofRefused, SeenProofs, verify_proof
 from servicekit.service import Admitted, Ground, Handler, Service, answers
@@ -330,6 +332,9 @@ class Identity(Service[IdentityState, IdentitySettings]):
         opening = rules.decide_opening(state, thumbprint, act.arguments.link_secret, act.at)
         if not opening.new and state.session is not None:
             return Decided(reply=_session_reply(opening.attempt, rules.absolute_limit(state.session)))
+        other = state.session is not None and not hmac.compare_digest(state.session.thumbprint, thumbprint)
+        if other and await self._signed(act.journey_id):
+            raise Refuse("device_bound")
         facts: list[Fact] = []
         if opening.void is not None and state.session is not None:
             facts.append(SessionVoided(at=act.at, attempt=state.session.attempt, reason=opening.void))
@@ -345,6 +350,16 @@ class Identity(Service[IdentityState, IdentitySettings]):
             )
         )
         return Decided(facts, _session_reply(opening.attempt, limit))
+
+    async def _signed(self, journey_id: str) -> bool:
+        """Whether signing holds a signature we may not have heard of yet: the name just written on one phone binds
+        the journey to it before another can take it up. When nobody answers, what was heard decides.
+        """
+        try:
+            view, _ = await self.bus.request(ViewSigning(journey_id=journey_id), SigningView)
+        except (BusUnavailable, Refuse):
+            return False
+        return view.signed_at is not None
 
     # -- notices and consents (I9) -------------------------------------------------------------------------
 
