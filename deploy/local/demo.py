@@ -29,6 +29,7 @@ from deploy.simulator.proposals import person, proposal
 
 LISTENER = ROOT / "examples" / "partner_listener.py"
 VERIFIER = ROOT / "services" / "evidence" / "verify.py"
+SHOWN_FINDINGS = 8
 HEARING_SECONDS = 15.0
 """How soon after issuance a partner has heard of it, at the latest."""
 
@@ -96,9 +97,42 @@ async def _verify(run: LocalRun, out: Path) -> int:
         return 1
     worst = 0
     for pack in packs:
-        print(f"\nVerifying {pack.relative_to(out)} offline:", flush=True)
-        worst = max(worst, await _through([sys.executable, str(VERIFIER), "--trust", str(run.trust), str(pack)]))
+        print(f"\nVerifying {pack.relative_to(out)} offline, under the certificates in {run.trust}:", flush=True)
+        process = await asyncio.create_subprocess_exec(
+            *dying_with_parent(sys.executable, str(VERIFIER), "--trust", str(run.trust), str(pack)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env=inherited(),
+        )
+        output, _ = await process.communicate()
+        findings = pack.with_suffix(".findings.txt")
+        findings.write_bytes(output)
+        print(_shortened(output.decode()), flush=True)
+        print(f"  all findings: {findings}", flush=True)
+        worst = max(worst, process.returncode or 0)
     return worst
+
+
+def _shortened(findings: str) -> str:
+    """What the verifier said, without the long list of what is proven."""
+    lines: list[str] = []
+    proven = 0
+    listing = False
+    for line in findings.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            listing = line == "Proven:"
+        if not listing:
+            lines.append(line)
+        elif line.startswith("  - "):
+            proven += 1
+            if proven <= SHOWN_FINDINGS:
+                lines.append(line)
+        else:
+            lines.append(line)
+    if proven > SHOWN_FINDINGS:
+        at = lines.index("Proven:") + SHOWN_FINDINGS + 1
+        lines.insert(at, f"  - ... and {proven - SHOWN_FINDINGS} more")
+    return "\n".join(f"  {line}" for line in lines)
 
 
 async def _partner(run: LocalRun) -> Process:
@@ -123,11 +157,11 @@ async def _partner_heard(run: LocalRun, out: Path) -> int:
             while not wanted <= {fact.get("policy_no") for fact in heard}:
                 await asyncio.sleep(0.1)
                 lines = run.log("partner").read_text(encoding="utf-8").splitlines()
-                heard = [json.loads(line)["data"] for line in lines if line.startswith("{")]
+                told = [json.loads(line)["data"] for line in lines if line.startswith("{")]
+                heard = [fact for fact in told if fact.get("policy_no") in wanted]
     print(f"\nThe partner {_channel(run)} heard on its own NATS account:", flush=True)
     for fact in heard:
-        if "policy_no" in fact:
-            print(f"  policy {fact['policy_no']} of {fact['proposal_no']}, {fact['product']}", flush=True)
+        print(f"  policy {fact['policy_no']} of {fact['proposal_no']}, {fact['product']}", flush=True)
     missing = wanted - {fact.get("policy_no") for fact in heard}
     if missing or not wanted:
         print(f"  never heard of {', '.join(sorted(missing)) or 'any policy'}", flush=True)
