@@ -48,7 +48,7 @@ async def listen(client: Client, channel: str, once: int | None) -> int:
             for _ in range(BIND_AGAIN_AFTER):
                 if once is not None and heard >= once:
                     break
-                with suppress(nats.errors.TimeoutError):  # nothing new
+                with suppress(TimeoutError):  # nothing new (the driver raises its own kind or the plain one)
                     wanted = BATCH if once is None else min(BATCH, once - heard)
                     for message in await feed.fetch(wanted, timeout=FETCH_SECONDS):
                         show(message)
