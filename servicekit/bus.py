@@ -53,7 +53,7 @@ MAX_DELIVER: Final = 100
 MAX_ACK_PENDING: Final = 256
 BATCH: Final = 64
 LONGEST_DELAY_SECONDS: Final = 60.0
-LONGEST_WAIT_SECONDS: Final = 5.0
+LONGEST_WAIT_SECONDS: Final = 2.0
 """For what waits on an earlier message: that one is on its way, and a customer may be waiting with it."""
 _ONE_PER_SUBJECT: Final = 10077  # "maximum messages per subject exceeded": it is already there
 
@@ -205,7 +205,9 @@ class Bus:
         try:
             while not self._stopping.is_set():
                 try:
-                    messages = await subscription.fetch(BATCH, timeout=2)
+                    # One at a time: nats-py keeps a larger batch back until it is full or its time is over, and a
+                    # customer waits for what is kept back.
+                    messages = await subscription.fetch(1, timeout=2)
                 except (nats.errors.TimeoutError, TimeoutError):
                     continue
                 except nats.js.errors.NotFoundError:
