@@ -32,8 +32,8 @@ LOOKING: Final = ["GET", "HEAD"]
 """Link previews ask with HEAD."""
 _OUTCOMES: Final = {
     "authentic": ("这是我公司签发的保单。", "authentic"),
-    "altered": ("保单号真实,但这个文件不是我公司签发的那一份。", "altered"),
-    "unknown": ("没有查到这张保单,请核对保单号和验真码。", "unknown"),
+    "altered": ("保单号真实，但这个文件不是我公司签发的那一份。", "altered"),
+    "unknown": ("没有查到这张保单，请核对保单号和验真码。", "unknown"),
 }
 
 
