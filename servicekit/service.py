@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -37,7 +38,7 @@ from servicekit.settings import Settings
 from servicekit.store import Store, StoreUnavailable
 from servicekit.telemetry import traces
 from servicekit.telemetry.metrics import Metrics
-from servicekit.vault import Vault
+from servicekit.vault import Unopenable, Vault
 
 log = logging.getLogger(__name__)
 
@@ -241,9 +242,16 @@ class Service(Generic[S, SettingsT]):
 
     async def _answer_act(self, handler: Handler, act: Act) -> Answer[Any]:
         await self.journeys.state_after(act.journey_id, act.after, frozenset(self.hears))
-        body = await self.vault.open(act.journey_id, act.body)
+        try:
+            body = await self.vault.open(act.journey_id, act.body)
+        except Unopenable as error:
+            log.warning("an act's body cannot be opened", extra={"verb": act.verb, "reason": error.reason})
+            return self._problem(Problem(code="malformed"))
         body_sha256 = sha256_hex(body)
         digest = sha256_hex(canonical_json({"verb": act.verb, "body": body_sha256}))
+        if not _made_for(act):
+            await self.journeys.record_refusal(act.journey_id, act.verb, "proof_url")
+            raise Refuse("proof_url")
         try:
             arguments = act.arguments.model_validate_json(body or b"{}")
         except ValidationError as error:
@@ -442,6 +450,18 @@ _SENTENCES: Final = {
     "not_json": "内容不是有效的 JSON。",
     "out_of_range": "数值超出范围。",
 }
+
+
+def _made_for(act: Act) -> bool:
+    """Whether the proof was made for this very act of this journey: whoever stands between phone and service must not
+    turn a refusal of consent into a consent, or the opening of a document into its confirmation.
+    """
+    try:
+        path = urlsplit(act.proof.url).path
+    except ValueError:
+        return False
+    wanted = f"/v1/journeys/{act.journey_id}/{act.verb.replace('_', '-')}"
+    return act.proof.method == "POST" and path.endswith(wanted)
 
 
 def _refusal(kind: type[Fact], command: str, code: str, occurrence: int, at: datetime) -> Refusal:

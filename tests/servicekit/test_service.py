@@ -264,6 +264,17 @@ async def test_an_act_counts_only_with_the_devices_own_proof_over_its_very_bytes
     assert (await at.ask(ViewTally(journey_id=journey))).total == 7
 
 
+async def test_an_act_whose_body_cannot_be_opened_is_refused(at: Desk) -> None:
+    journey = new_ulid()
+    act = await at.make_act(CountByHand, journey, Number(by=7))
+    elsewhere = act.model_copy(update={"journey_id": new_ulid()})
+    assert await at.refused(at.ask(elsewhere)) == "malformed"
+    nowhere = act.model_copy(update={"body": act.body.model_copy(update={"blob": "0" * 64})})
+    assert await at.refused(at.ask(nowhere)) == "malformed"
+    swapped = act.model_copy(update={"body": act.body.model_copy(update={"commitment": "0" * 64})})
+    assert await at.refused(at.ask(swapped)) == "malformed"
+
+
 async def test_an_act_with_unknown_fields_is_refused_without_echoing_them(at: Desk) -> None:
     with pytest.raises(Refuse) as refused:
         await at.act(CountByHand, new_ulid(), {"by": 1, "secret": "x"})
