@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from contracts.facts import issuance, payment, proposal, signing
+from contracts.facts import identity, issuance, payment, proposal, signing
 from contracts.facts.evidence import HeadAnchored
 from deploy.simulator.customer import Customer, Habits
 from tests.journey.whole import Whole, refused
@@ -232,6 +232,32 @@ class Journeys:
         document = view["disclosure"]["documents"][0]["document"]
         assert await refused(customer.phone.act("confirm_document", document)) == "document_not_opened"
         assert not any(isinstance(f, signing.FormsSigned) for f in whole.facts(customer.passage.journey_id))
+
+    async def test_I4_I9_I27_I30_nothing_is_ticked_consents_stand_alone_and_help_is_one_tap_away(
+        self, whole: Whole
+    ) -> None:
+        customer = await whole.customer()
+        journey = customer.passage.journey_id
+        view = await customer.until("products")
+        assert not any(product["chosen"] for product in view["card"]["products"] if product["optional"])
+        assert view["card"]["total_fen"] + 20000 == view["card"]["totals"][EXTRA]
+        consents = [f for f in whole.facts(journey, "identity") if isinstance(f, identity.ConsentGiven)]
+        assert sorted(f.notice.notice for f in consents) == ["face_consent", "privacy"]
+        assert len({f.proof.proof.jws for f in consents}) == 2
+        # From any page, one tap reaches a human (I27).
+        help_offered = await customer.phone.act("request_help", {"step": view["place"]["step"]})
+        assert help_offered["hotline"]
+        await whole.until_told(lambda: whole.facts(journey, "identity.help_requested"))
+        # A need that speaks against buying: advice to stop, and only a word of one's own goes on (I30).
+        card = next(p for p in view["card"]["products"] if p["product"] == "motor_commercial")
+        answers = {q["code"]: q["answers"][0]["code"] for q in card["needs_questions"]}
+        advice = await customer.phone.act(
+            "answer_needs", {"product": "motor_commercial", "answers": {**answers, "duplicate_cover": "yes"}}
+        )
+        assert advice["advice"] == ["duplicate_cover"]
+        assert await refused(customer.phone.act("prepare_forms")) in {"needs_unanswered", "advice_open"}
+        await customer.until("questions")
+        await whole.until_told(lambda: whole.facts(journey, "disclosure.continued_of_own_will"))
 
 
 async def _verify(whole: Whole, asked: dict[str, str]) -> dict[str, str]:
