@@ -94,7 +94,7 @@ class Desk:
             if body is None
             else (body.model_dump_json().encode() if isinstance(body, Contract) else json.dumps(body).encode())
         )
-        url = self.base + (path or f"/v1/journeys/{journey_id}/{kind.verb}")
+        url = self.base + (path or f"/v1/journeys/{journey_id}/{kind.verb.replace('_', '-')}")
         jws = (device or self.device).proof(method, url, raw, nonce=nonce, token=token)
         return kind(
             command_id=command_id or new_ulid(),
