@@ -84,6 +84,7 @@ def links(run: LocalRun) -> str:
         f"  SMS inbox (stand-in)  {place.party_url('sms')}/inbox",
         f"  metrics               {run.ops_url('gateway')}/metrics",
         f"  bus                   {run.nats_url}",
+        f"  API keys              {run.layout.credentials / 'keys'}",
         f"  logs                  {run.layout.logs}",
     ])  # fmt: skip
 

@@ -22,7 +22,7 @@ from deploy.simulator.proposals import Person
 Path = Literal["face", "bank_card"]
 MOST_TURNS = 60
 """Of one journey. More means that a step is asked for again and again."""
-HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 0.3
 WAITING_SECONDS = 120.0
 AFTERCARE_SECONDS = 10.0
