@@ -17,10 +17,12 @@ help: ## what can be made (this)
 
 demo: ## run everything and pass one customer from proposal to policies; stays up to try
 	@deploy/setup/setup.sh demo
+	@$(MAKE) --no-print-directory var/fonts/fonts.json
 	@exec $(BIN)/python -m deploy.local.demo
 
 up: ## run everything, nobody passes; Ctrl-C stops it
 	@deploy/setup/setup.sh demo
+	@$(MAKE) --no-print-directory var/fonts/fonts.json
 	@exec $(BIN)/python -m deploy.local up
 
 test: ## set up what the tests need and run them all
@@ -51,6 +53,10 @@ contracts: ## write docs/contracts anew from contracts/
 
 lock: ## resolve requirements/*.in into hash-pinned requirements/*.txt
 	@deploy/setup/lock.sh
+
+var/fonts/fonts.json: # once a machine: cutting fonts takes longer than starting everything
+	@echo "setup: preparing fonts"
+	@$(BIN)/python -m servicekit.documents.fonts --into var/fonts
 
 clean: ## remove what runs and checks have left (not the environment)
 	rm -rf var out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
