@@ -23,20 +23,19 @@ from contracts.values import Attestation, Committed, canonical_json, sha256_hex
 from deploy.simulator.proposals import Person, person
 from deploy.simulator.proposals import proposal as proposed
 from products import Release
-from products.publish import publish
 from servicekit.runner import new_ulid
 from servicekit.vault import Vault
 from services.proposal import rules as proposal_rules
 from services.proposal.rules import Submitted
+from tests import prepared
 from tests.desk import Desk
 
-PRODUCTS = Path(__file__).resolve().parents[1] / "products"
 STEPS = ("opened", "session", "verified", "confirmed", "answered", "read", "forms", "signed", "ordered", "paid")
 
 
 def published(folder: Path) -> Release:
     """The house's products as a release under ``folder``."""
-    return publish(PRODUCTS, folder)
+    return prepared.release(folder)
 
 
 @dataclass
@@ -185,7 +184,7 @@ class Purchase:
 
     async def _forms(self) -> list[Fact]:
         told: list[Fact] = []
-        now = self.at.clock()
+        now, given = self.at.clock(), self.progress.confirmations.answers
         for index, terms in enumerate(self.progress.chosen()):
             form = await self.vault.seal_file(self.journey_id, b"%PDF-1.7 " + terms.product.encode(), "application/pdf")
             told.append(
@@ -197,6 +196,7 @@ class Purchase:
                     form_version="1",
                     form=form,
                     lock=terms.lock,
+                    answers=answers.commitment if (answers := given.get(terms.product)) else None,
                 )
             )
             told.append(

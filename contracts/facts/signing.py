@@ -32,6 +32,8 @@ class FormPrepared(Fact):
     form_version: str
     form: CommittedFile
     lock: Sha256
+    answers: Sha256 | None = None
+    """Commitment of the answers printed in it; none where nothing was asked."""
 
 
 class FormReviewed(Fact):

@@ -58,12 +58,14 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
     name = "disclosure"
     state = DisclosureState
     settings = DisclosureSettings
-    hears = ("proposal", "identity")
+    hears = ("proposal", "identity", "signing")
 
     def __init__(self, ground: Ground[DisclosureSettings]) -> None:
         super().__init__(ground)
         self.releases = Releases(self.set.releases_dir)
         self.readings = ground.store.collection("readings")
+        self.front = ground.store.collection("front")
+        """Journey and device session → the document whose page is in front."""
         self.shown = ground.store.collection("shown_points")
         self.scale = self.set.disclosure_dwell_scale
 
@@ -86,6 +88,7 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
             reading = rules.Reading(opened_at=act.at, last_sign=act.at)
         # The page is new: what passed since the old one's last sign was not reading.
         reading = reading.model_copy(update={"last_sign": act.at, "visible": True})
+        await self._brought_forward(act.journey_id, document, attempt)
         await self._keep_reading(act.journey_id, document, attempt, reading)
         known = state.opened_in(document, attempt)
         opened = facts.DocumentOpened(at=act.at, document=document, attempt=attempt, proof=act.proof)
@@ -98,6 +101,8 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
         reading = await self._reading(act.journey_id, document, act.judgement.attempt)
         if reading is None:
             raise Refuse("document_not_opened")
+        if act.arguments.visible:
+            reading = await self._in_front(act.journey_id, document, act.judgement.attempt, reading)
         reading = reading.sign(
             act.at,
             rules.known_paragraphs(text, act.arguments.paragraphs),
@@ -116,6 +121,7 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
         text = self._release(state.progress).document(document.sha256)
         reading = await self._reading(act.journey_id, document, attempt)
         if reading is not None:
+            reading = await self._in_front(act.journey_id, document, attempt, reading)
             reading = reading.sign(act.at, (), at_end=False, visible=True)
         reading = rules.check_read(reading, text, self.scale)
         assert reading.end_reached_at is not None
@@ -145,11 +151,32 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
     def _check(self, progress: Progress, attempt: int, now: datetime) -> None:
         progress.check_alive()
         progress.check_identity(attempt, now)
+        if progress.signed is not None:
+            # What was signed rests on what was read and answered before: nothing is said differently afterwards.
+            raise Refuse("already_signed")
         progress.check_confirmed()
 
     async def _reading(self, journey_id: str, document: DocumentRef, attempt: int) -> rules.Reading | None:
         kept = await self.readings.get(f"{journey_id}/{rules.place(document, attempt)}")
         return None if kept is None else rules.Reading.model_validate(kept.state)
+
+    async def _in_front(
+        self, journey_id: str, document: DocumentRef, attempt: int, reading: rules.Reading
+    ) -> rules.Reading:
+        """A phone shows one page at a time: what passed while another document was in front was not reading of this
+        one, whatever its page claims (I3).
+        """
+        was = await self._brought_forward(journey_id, document, attempt)
+        return reading if was else reading.model_copy(update={"visible": False})
+
+    async def _brought_forward(self, journey_id: str, document: DocumentRef, attempt: int) -> bool:
+        """Notes that this document is in front from now on; whether it was."""
+        place, front = f"{journey_id}/{attempt}", {"document": rules.place(document, attempt)}
+        known = await self.front.get(place)
+        if known is not None and known.state == front:
+            return True
+        await self.front.put_many([Stored(place, state=front)])
+        return False
 
     async def _keep_reading(self, journey_id: str, document: DocumentRef, attempt: int, reading: rules.Reading) -> None:
         """Two tabs may report at once: what either saw is kept, and time is counted once."""

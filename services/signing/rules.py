@@ -8,6 +8,7 @@ from datetime import datetime
 from contracts.commands.signing import FormOffered
 from contracts.facts import signing as facts
 from contracts.facts.base import Fact
+from contracts.facts.proposal import ProductTerms
 from contracts.facts.signing import FormPrepared, SignedItem
 from contracts.problems import Refuse
 from contracts.progress import Progress
@@ -55,12 +56,28 @@ def check_ready(progress: Progress, attempt: int, now: datetime) -> None:
     progress.check_disclosed()
 
 
+def answers_commitment(progress: Progress, product: str) -> str | None:
+    """Of the answers to the insurer's questions as they stand; none where none were given."""
+    given = progress.confirmations.answers.get(product)
+    return None if given is None else given.commitment
+
+
+def current_form(progress: Progress, terms: ProductTerms) -> FormPrepared | None:
+    """The product's form, if it says what is confirmed and answered now."""
+    form = progress.confirmations.forms.get(terms.product)
+    if form is None or form.lock != terms.lock or form.answers != answers_commitment(progress, terms.product):
+        return None
+    return form
+
+
 def current_forms(progress: Progress) -> tuple[FormPrepared, ...]:
-    """The form of each product in the purchase. Raises ``Refuse`` unless every one is drawn on today's terms."""
+    """The form of each product in the purchase. Raises ``Refuse`` unless every one is drawn on the terms and answers
+    of now.
+    """
     forms: list[FormPrepared] = []
     for terms in progress.chosen():
-        form = progress.confirmations.forms.get(terms.product)
-        if form is None or form.lock != terms.lock:
+        form = current_form(progress, terms)
+        if form is None:
             raise Refuse("forms_not_prepared", product=terms.product)
         forms.append(form)
     return tuple(forms)

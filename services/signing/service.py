@@ -121,8 +121,7 @@ class Signing(Service[SigningState, SigningSettings]):
         release = self.releases.get(opened.release)
         made: list[FormPrepared] = []
         for index, terms in enumerate(opened.products):
-            known = progress.confirmations.forms.get(terms.product)
-            if terms not in progress.chosen() or (known is not None and known.lock == terms.lock):
+            if terms not in progress.chosen() or rules.current_form(progress, terms) is not None:
                 continue
             form_no = f"{opened.proposal_no}-{index + 1}"
             pdf = await self._draw(act, release.products[terms.product], opened, terms, state, form_no)
@@ -135,6 +134,7 @@ class Signing(Service[SigningState, SigningSettings]):
                     form_version=rules.FORM_VERSION,
                     form=await self.vault.seal_file(act.journey_id, pdf, "application/pdf"),
                     lock=terms.lock,
+                    answers=rules.answers_commitment(state.progress, terms.product),
                 )
             )
         for fact in made:
@@ -344,12 +344,10 @@ class Signing(Service[SigningState, SigningSettings]):
         opened = progress.check_opened()
         release: Release = self.releases.get(opened.release)
         confirmed = progress.confirmations
-        forms = tuple(
-            confirmed.forms[terms.product]
-            for terms in progress.chosen()
-            if terms.product in confirmed.forms and confirmed.forms[terms.product].lock == terms.lock
-        )
-        complete = bool(forms) and len(forms) == len(progress.chosen())
+        current = (rules.current_form(progress, terms) for terms in progress.chosen())
+        drawn = tuple(form for form in current if form is not None)
+        complete = bool(drawn) and len(drawn) == len(progress.chosen())
+        forms = drawn if complete else ()
         declared = rules.declaration([release.products[terms.product] for terms in progress.chosen()])
         draft = await self.drafts.get(query.journey_id)
         return SigningView(

@@ -28,6 +28,7 @@ from contracts.facts import disclosure as facts
 from contracts.facts import identity, proposal
 from contracts.facts.base import Fact
 from contracts.values import DocumentRef
+from servicekit.runner import new_ulid
 from services.disclosure.rules import DisclosureState, evolve
 from services.disclosure.service import Disclosure, DisclosureSettings
 from tests.desk import Desk, desk
@@ -239,3 +240,45 @@ def test_dwell_scale_is_one_outside_the_sandbox() -> None:
     with pytest.raises(ValidationError, match="outside the sandbox"):
         DisclosureSettings(disclosure_dwell_scale=0.5)
     assert DisclosureSettings(disclosure_dwell_scale=0.5, sandboxed=True).disclosure_dwell_scale == 0.5
+
+
+async def test_I3_of_two_pages_open_at_once_only_the_one_in_front_is_read(buyer: Purchase) -> None:
+    at, journey = buyer.at, buyer.journey_id
+    first, second = buyer.progress.documents()[:2]
+    for document in (first, second):
+        await at.act(OpenDocument, journey, document)
+    for _ in range(60):
+        at.clock.pass_by(seconds=5)
+        for document in (first, second):
+            everything = tuple(block.id for block in buyer.release.document(document.sha256).paragraphs)
+            seen = Reading(document=document, paragraphs=everything, at_end=True)
+            shown = await at.act(ReportReading, journey, seen)
+            assert shown.dwell_ms <= 5000, "time counts for one page at a time"
+    for document in (first, second):
+        assert await at.refused(at.act(ConfirmDocument, journey, document)) == "reading_too_short"
+    assert await made(buyer, facts.DocumentConfirmed) == []
+
+
+async def test_I13_an_opening_cannot_be_turned_into_a_confirmation_on_the_way(buyer: Purchase) -> None:
+    at, journey = buyer.at, buyer.journey_id
+    document = buyer.progress.documents()[0]
+    await read(buyer, document, confirm=False)
+    opened = await at.make_act(OpenDocument, journey, document)
+    turned = ConfirmDocument.model_validate(opened.model_dump())
+    assert await at.refused(at.ask(turned)) == "proof_url"
+    elsewhere = await at.make_act(
+        ConfirmDocument, journey, document, path=f"/v1/journeys/{new_ulid()}/confirm-document"
+    )
+    assert await at.refused(at.ask(elsewhere)) == "proof_url"
+    assert await made(buyer, facts.DocumentConfirmed) == []
+    assert [fact.code for fact in await made(buyer, facts.Refused)] == ["proof_url"] * 2
+
+
+async def test_I18_nothing_is_read_or_answered_differently_after_the_signature(buyer: Purchase) -> None:
+    await buyer.up_to("signed")
+    code = buyer.progress.chosen()[0].product
+    questions = buyer.release.products[code].needs_questions
+    answers = {q.code: q.answers[0].code for q in questions}
+    again = buyer.at.act(AnswerNeeds, buyer.journey_id, QuestionAnswers(product=code, answers=answers))
+    assert await buyer.at.refused(again) == "already_signed"
+    assert await made(buyer, facts.NeedsAnswered) == []

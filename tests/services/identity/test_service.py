@@ -696,6 +696,16 @@ async def test_I13_without_the_device_no_act_is_taken_whoever_speaks_on_the_bus(
     assert await customer.view() == before
 
 
+async def test_I13_a_consent_declined_cannot_be_turned_into_one_given_on_the_way(customer: Customer) -> None:
+    await customer.begin()
+    declined = await customer.make(commands.DeclineConsent, customer.notice("face_consent"))
+    turned = commands.GiveConsent.model_validate(declined.model_dump())
+    assert await refused(customer, customer.at.ask(turned)) == "proof_url"
+    assert (await customer.view()).consents == {"privacy": "given"}
+    await customer.at.ask(declined)
+    assert (await customer.view()).consents == {"privacy": "given", "face_consent": "declined"}
+
+
 async def test_I27_one_tap_reaches_a_human_also_while_identity_is_asked_for_again(customer: Customer) -> None:
     await customer.pass_by_face()
     customer.at.clock.pass_by(minutes=11)

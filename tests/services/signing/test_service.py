@@ -20,6 +20,7 @@ from contracts.commands.signing import (
     SigningView,
     ViewSigning,
 )
+from contracts.facts import disclosure as disclosure_facts
 from contracts.facts import proposal as proposal_facts
 from contracts.facts import signing as facts
 from contracts.facts.base import Fact
@@ -33,14 +34,17 @@ from services.signing.rules import SigningState, evolve
 from services.signing.service import Signing
 from tests.desk import Desk, desk
 from tests.nats_server import NatsServer
+from tests.prepared import sandbox_keys
 from tests.purchase import Purchase, published, purchase
 from tests.servicekit.documents.prepared import fonts_folder
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 
 @pytest.fixture
 async def at(nats: NatsServer, tmp_path: Path) -> AsyncIterator[Desk]:
     published(tmp_path / "releases")
-    keys = tmp_path / "sandbox"
+    keys = sandbox_keys(tmp_path / "sandbox")
     async with running(SandboxSettings(data_dir=keys, port=0)) as sandbox:
         more = {
             "signing_key_file": keys / "keys/application.key.pem",
@@ -261,3 +265,28 @@ async def test_half_a_name_is_safe_on_the_server_and_sealed(ready: Purchase) -> 
     assert view.draft is not None
     assert b"strokes" in await at.vault.open(journey, view.draft)
     assert not any(b'"strokes"' in path.read_bytes() for path in at.folder.rglob("*") if path.is_file())
+
+
+async def test_I18_other_answers_need_another_form_before_anything_is_signed(ready: Purchase) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    product = next(code for code in ready.progress.confirmations.answers)
+    given = await at.vault.seal(journey, "{}")
+    told = disclosure_facts.QuestionsAnswered(at=at.clock(), product=product, answers=given, proof=await ready.proof())
+    await ready.tell(told)
+    assert await at.refused(at.act(SignForms, journey, signature(view, hand()))) == "forms_not_prepared"
+    assert (await at.ask(ViewSigning(journey_id=journey))).items == ()
+    forms = (await at.act(PrepareForms, journey)).forms
+    assert [form.product for form in forms if not form.reviewed] == [product]
+    stale = await at.refused(at.act(SignForms, journey, signature(view, hand())))
+    assert stale == "forms_unreviewed"
+    view = await reviewed_again(ready)
+    await at.act(SignForms, journey, signature(view, hand()))
+
+
+async def reviewed_again(buyer: Purchase) -> SigningView:
+    at, journey = buyer.at, buyer.journey_id
+    for form in (await at.ask(ViewSigning(journey_id=journey))).forms:
+        if not form.reviewed:
+            await at.act(ReviewForm, journey, FormSeen(product=form.product, form_commitment=form.form.commitment))
+    return await at.ask(ViewSigning(journey_id=journey))
