@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.nats import server
+from servicekit.documents.render import Renderer
 from tests.nats_server import NatsServer, nats_server
+from tests.servicekit.documents.prepared import render_settings
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A hostile log line may hold half a surrogate pair, which cannot cross to the process that collects results."""
+    report = yield
+    report.sections = [(name, said.encode(errors="backslashreplace").decode()) for name, said in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +34,29 @@ async def own_nats_server(tmp_path: Path) -> AsyncIterator[server.NatsServer]:
     """A nats-server of the test's own, without accounts, on a port of the system's choosing."""
     async with server.NatsServer(tmp_path / "nats") as own:
         yield own
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Renderer]:
+    """A renderer whose worker is warm."""
+    renderer = Renderer(render_settings())
+    asyncio.run(renderer.start())
+    yield renderer
+    asyncio.run(renderer.stop())
+
+
+@pytest.fixture
+def warm_workers(warm: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services draw with workers that are warm already, as after their first minute.
+
+    How workers begin and end is tried in servicekit/documents, and by every service started as a process.
+    """
+
+    async def start(self: Renderer) -> None:
+        self._pool = warm._pool
+
+    async def stop(self: Renderer) -> None:
+        self._pool = None
+
+    monkeypatch.setattr(Renderer, "start", start)
+    monkeypatch.setattr(Renderer, "stop", stop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from deploy.sandbox import authority
-from deploy.sandbox.credentials import Credentials, make_credentials
+from deploy.sandbox.credentials import Credentials
 from deploy.sandbox.process import Running, running
 from deploy.sandbox.settings import Party, SandboxSettings
 from tests.deploy.sandbox.callers import Clock, Listener, Signed, Start
+from tests.prepared import sandbox_keys
 
 
 @pytest.fixture(scope="session")
 def keys_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys and certificates made once: each test gets a copy."""
-    root = tmp_path_factory.mktemp("sandbox")
-    make_credentials(root, SandboxSettings(data_dir=root), datetime.now(UTC))
-    authority.make_authority(root, "http://127.0.0.1:9104", datetime.now(UTC))
-    return root
+    return sandbox_keys(tmp_path_factory.mktemp("sandbox"))
 
 
 @pytest.fixture

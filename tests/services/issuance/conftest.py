@@ -14,6 +14,7 @@ from deploy.sandbox.settings import Party, SandboxSettings
 from services.issuance.service import Issuance
 from tests.desk import Desk, desk
 from tests.nats_server import NatsServer
+from tests.prepared import sandbox_keys
 from tests.purchase import published
 from tests.servicekit.documents.prepared import fonts_folder
 
@@ -24,7 +25,7 @@ Opening = Callable[..., AbstractAsyncContextManager[Desk]]
 @pytest.fixture
 async def issuance_settings(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     published(tmp_path / "releases")
-    keys = tmp_path / "sandbox"
+    keys = sandbox_keys(tmp_path / "sandbox")
     async with running(SandboxSettings(data_dir=keys, port=0)) as sandbox:
         yield {
             "issuance_seal_key_file": keys / "keys/seal.key.pem",

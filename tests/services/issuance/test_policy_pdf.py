@@ -44,7 +44,7 @@ def sources() -> tuple[Path, ...]:
 async def made(policy: PolicyDocument, renderer: Renderer, sealer: Sealer, out: Path) -> Path:
     seal = round_seal(INSURER, "电子保单专用章", sources())
     sealed = await seal_policy(await renderer.render(policy_job(policy)), seal, sealer, AT)
-    out.write_bytes(sealed)  # noqa: ASYNC240
+    out.write_bytes(sealed)
     return out
 
 

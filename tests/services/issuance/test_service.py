@@ -24,6 +24,8 @@ from tests.desk import Desk
 from tests.purchase import Purchase, published, purchase
 from tests.services.issuance.conftest import Opening
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 PRODUCTS = ("motor_compulsory", "motor_commercial", "driver_passenger_accident")
 
 

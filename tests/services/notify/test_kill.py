@@ -21,6 +21,7 @@ from servicekit.runner import ground, new_ulid
 from services.notify.service import Notify, NotifySettings
 from tests.desk import settings_for
 from tests.nats_server import NatsServer
+from tests.prepared import sandbox_keys
 
 ROOT = Path(__file__).resolve().parents[3]
 PHONE = "13812345678"
@@ -46,7 +47,7 @@ async def test_a_message_taken_survives_kill_9(nats: NatsServer, tmp_path: Path)
     await nats.wipe()
     await provision(nats.url, None, ())
     async with (
-        running(SandboxSettings(data_dir=tmp_path / "sandbox", port=0)) as parties,
+        running(SandboxSettings(data_dir=sandbox_keys(tmp_path / "sandbox"), port=0)) as parties,
         aiohttp.ClientSession() as http,
     ):
         url = parties.urls[Party.SMS]

@@ -26,6 +26,7 @@ from services.notify.rules import NotifyState, evolve
 from services.notify.service import Notify, NotifySettings
 from tests.desk import Clock, Desk, desk
 from tests.nats_server import NatsServer
+from tests.prepared import sandbox_keys
 
 PHONE = "13812345678"
 
@@ -39,7 +40,7 @@ def quick() -> Any:
 
 @pytest.fixture
 async def sandbox(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(SandboxSettings(data_dir=tmp_path / "sandbox", port=0)) as parties:
+    async with running(SandboxSettings(data_dir=sandbox_keys(tmp_path / "sandbox"), port=0)) as parties:
         yield parties
 
 

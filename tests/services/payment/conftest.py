@@ -9,7 +9,6 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ from aiohttp.test_utils import TestServer
 from contracts.commands.payment import NotificationTaken, OrderToPay, PlaceOrder, TakeNotification
 from contracts.facts.base import Fact
 from contracts.problems import Refuse
-from deploy.sandbox import authority
-from deploy.sandbox.credentials import Credentials, make_credentials
+from deploy.sandbox.credentials import Credentials
 from deploy.sandbox.process import running
 from deploy.sandbox.settings import Party, SandboxSettings
 from deploy.sandbox.wechat_pay import ChannelKeys
 from services.payment.service import Payment
 from tests.desk import Clock, Desk, desk
 from tests.nats_server import NatsServer
+from tests.prepared import sandbox_keys
 from tests.purchase import Purchase, published, purchase
 
 
@@ -151,9 +150,7 @@ class Till:
 def payment_ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-ins' keys and the product release, made once; each test gets a copy."""
     root = tmp_path_factory.mktemp("payment")
-    keys = root / "sandbox"
-    make_credentials(keys, SandboxSettings(data_dir=keys), datetime.now(UTC))
-    authority.make_authority(keys, "http://127.0.0.1:9104", datetime.now(UTC))
+    sandbox_keys(root / "sandbox")
     published(root / "releases")
     return root
 
