@@ -30,7 +30,11 @@ from tests.journey.journeys import Journeys
 from tests.journey.whole import Whole, refused
 
 STORE = "sqlite"
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    # The first test waits for the whole platform to start.
+    pytest.mark.timeout(300),
+]
 
 
 class TestOnSqlite(Journeys):
@@ -253,6 +257,11 @@ async def test_I24_nothing_personal_in_logs_subjects_messages_metrics_traces_or_
             looked += 1
             assert not found_in(path.read_bytes()), path
     assert looked > 100
+
+
+async def test_nothing_ended_among_the_dead_letters(whole: Whole, bought: Customer) -> None:
+    del bought
+    assert [told.headers for told in whole.told if told.subject.startswith("dead.")] == []
 
 
 # -- the end of a proposal (last: it changes the proposal service for whoever follows) --------------------------------
