@@ -169,12 +169,12 @@ KINDS: dict[str, Kind] = {
     "order_unknown": Kind(404, "没有这笔付款。", "请返回付款页。"),
     "order_paid": Kind(409, "这笔付款已经完成。", "请等待保单生成。", False),
     "amount_mismatch": Kind(409, "付款金额与确认的金额不一致。", "请返回付款页核对金额。"),
-    "payer_mismatch": Kind(403, "付款账户不是投保人本人的。", "请用投保人本人的账户付款。"),
     "notification_invalid": Kind(401, "支付通知核验不通过。", "请检查签名与时间。", False),
     "notification_stale": Kind(401, "支付通知超出时间范围。", "请检查时钟。", False),
     "notification_replayed": Kind(401, "支付通知的随机数已用过。", "请使用新的随机数。", False),
     "nothing_to_refund": Kind(409, "没有可退的款项。", "请核对付款记录。"),
     # issuance, evidence, aftercare
+    "order_renounced": Kind(409, "这笔付款正在退回。", "款项会原路退回；如仍要投保，请联系您的业务员重新发起。"),
     "policies_not_ready": Kind(409, "保单正在生成。", "请稍等片刻，页面会自动更新。", False),
     "glyph_missing": Kind(
         503, "保单里有一个字暂时印不出来。", "您的付款和投保都有效，我们补上这个字后保单会自动生成。"

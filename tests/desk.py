@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -200,9 +200,12 @@ async def desk(
     clock: Clock | None = None,
     play_identity: bool = True,
     play_evidence: bool = True,
+    play: Mapping[type[Request], Callable[[Any], Awaitable[Answer[Any]]]] | None = None,
     **more: Any,
 ) -> AsyncIterator[Desk]:
-    """The service, started on an empty bus. ``more`` are settings of the service."""
+    """The service, started on an empty bus. ``play`` answers further requests in place of other services; ``more``
+    are settings of the service.
+    """
     clock = clock or Clock()
     device = Device()
     await server.wipe()
@@ -216,7 +219,7 @@ async def desk(
         )
         service = kind(under)
         at = Desk(service, played.bus, under.vault, clock, device, folder)
-        answers: dict[type[Request], Any] = {}
+        answers: dict[type[Request], Any] = dict(play or {})
         if play_identity:
             answers |= {JudgeProof: _judge(at), IssueNonce: _nonce}
         if play_evidence:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from contracts.commands.base import Query, Request
-from contracts.values import CommittedFile, Contract, Instant, Sha256, Slug
+from contracts.commands.base import Command, Query, Request
+from contracts.values import CommittedFile, Contract, Instant, Sha256, Slug, Token
 
 
 class ViewIssuance(Query):
@@ -30,6 +30,19 @@ class IssuanceView(Contract):
 
 
 ViewIssuance.reply = IssuanceView
+
+
+class RenounceOrder(Command):
+    """Asked before money that was taken as payment goes back: from now on no policy is numbered for this order (I16).
+
+    Refused with ``journey_issued`` where policies are numbered already: the contracts stand, and the way back is
+    their cancellation.
+    """
+
+    service = "issuance"
+    verb = "renounce_order"
+
+    order_no: Token
 
 
 class VerifyPolicy(Request):

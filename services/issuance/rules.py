@@ -241,6 +241,16 @@ def _sorted(lines: tuple[PremiumLine, ...]) -> list[PremiumLine]:
     return sorted(lines, key=lambda line: (line.product, line.kind, line.fen))
 
 
+def check_renounced(state: IssuanceState, order_no: str) -> bool:
+    """Whether giving the order up is news. Of each order issuance speaks once: it is numbered, or it never will be.
+
+    Raises ``Refuse("journey_issued")``.
+    """
+    if state.numbered is not None and state.numbered.order_no == order_no:
+        raise Refuse("journey_issued")
+    return order_no not in state.refused
+
+
 # -- what follows from an issued policy --------------------------------------------------------------------------
 
 

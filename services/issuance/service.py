@@ -20,6 +20,7 @@ from contracts.commands.issuance import (
     IssuanceView,
     IssuedPolicy,
     ListGaps,
+    RenounceOrder,
     Verification,
     VerifyPolicy,
     ViewIssuance,
@@ -36,7 +37,7 @@ from servicekit.documents import timestamp
 from servicekit.documents.fonts import MissingGlyph, load
 from servicekit.documents.render import AddressRefused, Renderer, RenderSettings
 from servicekit.documents.seal import Sealer, SigningKey, TimestampUnavailable
-from servicekit.service import Ground, Service, answers
+from servicekit.service import Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from services.issuance import rules
 from services.issuance.numbers import Series
@@ -304,6 +305,17 @@ class Issuance(Service[IssuanceState, IssuanceSettings]):
             return [] if now.done else [finished]
 
         await self.journeys.append(journey_id, decision)
+
+    # -- money that shall go back ----------------------------------------------------------------------------
+
+    @answers(RenounceOrder)
+    async def renounce_order(self, command: RenounceOrder, state: IssuanceState) -> Decided:
+        if not rules.check_renounced(state, command.order_no):
+            return Decided()
+        renounced = facts.Refused(
+            at=self.now(), command=command.verb, code="order_renounced", occurrence=1, order_no=command.order_no
+        )
+        return Decided([renounced])
 
     # -- what may be asked -----------------------------------------------------------------------------------
 

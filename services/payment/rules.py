@@ -22,8 +22,6 @@ Stage = Literal["none", "placed", "accepted", "paid", "closed", "refunding", "re
 CloseReason = Literal["cancelled", "expired", "refused_by_channel", "journey_void", "wrong_amount", "terms_changed"]
 
 _ORDER_NO: Final = re.compile(r"TB([0-9A-HJKMNP-TV-Z]{26})[0-9]{2,4}")
-VOID_GRACE: Final = timedelta(minutes=5)
-"""A journey that ended right after it was paid: so long issuance may have been at work already."""
 
 
 class Order(Contract):
@@ -45,6 +43,10 @@ class Order(Contract):
     """Of the payment that was taken for it."""
     paid_at: Instant | None = None
     confirmed_at: Instant | None = None
+    numbered: bool = False
+    """Policies are numbered for it: the contracts stand, and its money is theirs (I16)."""
+    not_issued: Slug | None = None
+    """Why issuance will make no policy for it, ever."""
 
     @property
     def open(self) -> bool:
@@ -155,8 +157,10 @@ def evolve(state: PaymentState, fact: Fact) -> PaymentState:
             )
         case proposal.ProposalWithdrawn() | proposal.ProposalExpired():
             changes["ended_at"] = fact.at
-        case issuance.JourneyIssued():
-            pass
+        case issuance.PoliciesNumbered():
+            changes["orders"] = _with_order(state, fact.order_no, numbered=True)
+        case issuance.Refused() if fact.order_no is not None:
+            changes["orders"] = _with_order(state, fact.order_no, not_issued=fact.code)
         case _:
             pass
     return state.model_copy(update=changes)
@@ -205,16 +209,19 @@ def check_order(state: PaymentState, asked: OrderTerms, attempt: int, now: datet
     progress.check_disclosed()
     if progress.check_signed().attempt != attempt:
         raise Refuse("not_signed")
-    locks = {terms.product: terms.lock for terms in progress.chosen()}
-    order = state.open_order
-    if asked.locks != locks or (order is not None and order.locks != locks):
+    if asked.locks != _locks(progress):
         raise Refuse("terms_changed")
-    if asked.total_fen != progress.total_fen() or (order is not None and order.total_fen != asked.total_fen):
+    if asked.total_fen != progress.total_fen():
         raise Refuse("amount_mismatch")
-    if order is not None and (order.expires_at <= now or order.channel != asked.channel):
+    order = state.open_order
+    if order is not None and (to_close(state, now) is not None or order.channel != asked.channel):
         # It is being closed at the channel; only then may there be another.
         raise Refuse("order_open", retry_after=2)
     return order
+
+
+def _locks(progress: Progress) -> dict[str, str]:
+    return {terms.product: terms.lock for terms in progress.chosen()}
 
 
 def check_cancel(state: PaymentState, order_no: str) -> Order:
@@ -321,15 +328,22 @@ def _fault(state: PaymentState, order: Order, said: PaymentStatement) -> tuple[R
         return "too_late", "expired"
     if not in_full(state, said):
         return "wrong_amount", "wrong_amount"
-    if order.locks != {terms.product: terms.lock for terms in progress.chosen()}:
+    if order.locks != _locks(progress):
         return "terms_changed", "terms_changed"
     return None, "expired"
 
 
 def _why(state: PaymentState, order: Order, now: datetime) -> CloseReason:
+    if (void := _void(state, order)) is not None:
+        return void
+    return "expired" if order.expires_at <= now else "refused_by_channel"
+
+
+def _void(state: PaymentState, order: Order) -> Literal["journey_void", "terms_changed"] | None:
+    """Why nobody should pay the order any more: the journey ended, or a product went while it was placed (I5)."""
     if state.progress.ended is not None:
         return "journey_void"
-    return "expired" if order.expires_at <= now else "refused_by_channel"
+    return None if order.locks == _locks(state.progress) else "terms_changed"
 
 
 def to_close(state: PaymentState, now: datetime) -> CloseReason | None:
@@ -337,9 +351,7 @@ def to_close(state: PaymentState, now: datetime) -> CloseReason | None:
     order = state.open_order
     if order is None:
         return None
-    if state.progress.ended is not None:
-        return "journey_void"
-    return "expired" if order.expires_at <= now else None
+    return _void(state, order) or ("expired" if order.expires_at <= now else None)
 
 
 def request_refund(state: PaymentState, order_no: str, reason: RefundReason, now: datetime) -> facts.RefundRequested:
@@ -349,7 +361,7 @@ def request_refund(state: PaymentState, order_no: str, reason: RefundReason, now
         raise Refuse("order_unknown")
     if order.transaction_id is None or state.refund_of(order.transaction_id) is not None:
         raise Refuse("nothing_to_refund")
-    if state.progress.issued:
+    if state.progress.issued or order.numbered:
         # Covers are in force: the way back is a cancellation of the policies.
         raise Refuse("journey_issued")
     return facts.RefundRequested(
@@ -387,13 +399,17 @@ def waits_for_policy(state: PaymentState) -> Order | None:
 
 def refund_without_policy(
     state: PaymentState, patience: timedelta | None
-) -> tuple[datetime, Literal["journey_void", "not_issued"]] | None:
-    """When money that bought nothing goes back by itself, and why. ``patience``: None waits for people."""
+) -> tuple[datetime, Literal["journey_void", "terms_changed", "not_issued"]] | None:
+    """When money that bought nothing goes back by itself, and why; once policies are numbered for it, never.
+    ``patience`` is for issuance that says nothing; None waits for people.
+    """
     order = waits_for_policy(state)
-    if order is None or order.confirmed_at is None:
+    if order is None or order.confirmed_at is None or order.numbered:
         return None
     if state.ended_at is not None:
-        return max(state.ended_at, order.confirmed_at) + VOID_GRACE, "journey_void"
+        return max(state.ended_at, order.confirmed_at), "journey_void"
+    if order.not_issued is not None:
+        return order.confirmed_at, "terms_changed" if order.not_issued == "terms_changed" else "not_issued"
     return None if patience is None else (order.confirmed_at + patience, "not_issued")
 
 
@@ -403,8 +419,8 @@ def due(state: PaymentState, ask_after: timedelta, patience: timedelta | None) -
     order = state.open_order
     if order is not None:
         times.append(min(order.placed_at + ask_after, order.expires_at))
-        if state.ended_at is not None:
-            times.append(state.ended_at)
+        if _void(state, order) is not None:
+            times.append(state.ended_at or order.placed_at)
     if (back := refund_without_policy(state, patience)) is not None:
         times.append(back[0])
     return min(times, default=None)

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 from pydantic import Field
 
 from contracts.commands.base import Act, Answer
+from contracts.commands.issuance import RenounceOrder
 from contracts.commands.payment import (
     CancelOrder,
     NotificationTaken,
@@ -78,7 +79,8 @@ class PaymentSettings(Settings):
     payment_ask_after_seconds: float = Field(default=15, ge=0)
     """How long after an order the channel is asked about it for the first time."""
     payment_refund_after_hours: float | None = Field(default=None, gt=0)
-    """Money that bought no policy goes back by itself after so long; none: people decide."""
+    """Money of which issuance says nothing goes back by itself after so long; none: people decide. What issuance
+    refused, or a journey that ended, goes back at once."""
 
 
 class Payment(Service[PaymentState, PaymentSettings]):
@@ -407,7 +409,7 @@ class Payment(Service[PaymentState, PaymentSettings]):
                 await self._look_after(journey_id, state.open_order)
         except (ChannelUnavailable, ChannelRefused) as error:
             raise Refuse("channel_unavailable") from error
-        await self.journeys.append(journey_id, self._give_up)
+        await self._give_up(journey_id)
 
     async def _look_after(self, journey_id: str, order: Order) -> None:
         """An order that is open: is it paid, must it be closed, did the channel get it at all?"""
@@ -434,12 +436,27 @@ class Payment(Service[PaymentState, PaymentSettings]):
             said = await channel.refund(RefundToMake(refund.refund_no, refund.transaction_id, refund.fen))
         await self._take_refund(journey_id, said)
 
-    async def _give_up(self, state: PaymentState) -> list[Fact]:
-        back = rules.refund_without_policy(state, self.patience)
-        order = state.kept
+    async def _give_up(self, journey_id: str) -> None:
+        """Money that bought nothing goes back, once issuance has given its word that it never will."""
+        state = await self.journeys.state(journey_id)
+        back, order = rules.refund_without_policy(state, self.patience), state.kept
         if back is None or order is None or back[0] > self.now():
-            return []
-        return [rules.request_refund(state, order.order_no, back[1], self.now())]
+            return
+        await self._renounced(journey_id, order)
+
+        async def decision(state: PaymentState) -> list[Fact]:
+            kept = state.kept is not None and state.kept.order_no == order.order_no
+            return [rules.request_refund(state, order.order_no, back[1], self.now())] if kept else []
+
+        await self.journeys.append(journey_id, decision)
+
+    async def _renounced(self, journey_id: str, order: Order) -> None:
+        """Issuance alone knows whether it has just numbered policies for the order, so it is asked, and whatever it
+        does from then on it makes none (I16). Raises ``Refuse("journey_issued")``, ``BusUnavailable``.
+        """
+        if order.not_issued is None:
+            ask = RenounceOrder(command_id=f"renounce-{order.order_no}", journey_id=journey_id, order_no=order.order_no)
+            await self.bus.request(ask, RenounceOrder.reply)
 
     async def swept(self) -> None:
         now = self.now()
@@ -465,7 +482,11 @@ class Payment(Service[PaymentState, PaymentSettings]):
 
     @answers(RefundOrder)
     async def refund_order(self, command: RefundOrder, state: PaymentState) -> Decided:
-        return Decided([rules.request_refund(state, command.order_no, command.reason, self.now())])
+        back = rules.request_refund(state, command.order_no, command.reason, self.now())
+        order = state.order(command.order_no)
+        assert order is not None
+        await self._renounced(command.journey_id, order)
+        return Decided([back])
 
     @answers(ReconcileNow)
     async def reconcile(self, _: ReconcileNow) -> Reconciled:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from contracts.commands.evidence import Attest
-from contracts.commands.issuance import ListGaps, VerifyPolicy, ViewIssuance
+from contracts.commands.issuance import ListGaps, RenounceOrder, VerifyPolicy, ViewIssuance
 from contracts.facts import issuance as facts
 from contracts.facts import payment, proposal
 from contracts.facts.base import Fact
 from contracts.problems import Refuse
 from contracts.values import Attestation, sha256_hex
+from servicekit.runner import new_ulid
 from services.issuance.numbers import PolicyNumber
 from services.issuance.rules import IssuanceState, evolve
 from tests.desk import Desk
@@ -133,6 +134,38 @@ async def test_I16_money_on_its_way_back_issues_nothing(at: Desk) -> None:
     assert await made(at, buyer.journey_id) == []
 
 
+async def test_I16_of_each_order_issuance_speaks_once(at: Desk) -> None:
+    """Numbered or given up: money can only go back where no policy ever comes."""
+    buyer = await paying(at)
+    give_up = RenounceOrder(command_id=new_ulid(), journey_id=buyer.journey_id, order_no=f"TB{buyer.journey_id}")
+    await at.ask(give_up)
+    await at.ask(give_up.model_copy(update={"command_id": new_ulid()}))
+    await buyer.tell(await buyer.payment_confirmed())
+    await at.service.sweep_once()
+    (refused,) = await made(at, buyer.journey_id)
+    assert (refused.code, refused.order_no) == ("order_renounced", give_up.order_no)
+    other = await paying(at)
+    await issued(other)
+    too_late = RenounceOrder(command_id=new_ulid(), journey_id=other.journey_id, order_no=f"TB{other.journey_id}")
+    assert await at.refused(at.ask(too_late)) == "journey_issued"
+
+
+async def test_I16_an_order_given_up_while_its_numbers_were_drawn_stays_unnumbered(at: Desk) -> None:
+    buyer = await paying(at)
+    give_up = RenounceOrder(command_id=new_ulid(), journey_id=buyer.journey_id, order_no=f"TB{buyer.journey_id}")
+
+    async def meanwhile(request: Attest) -> Attestation:
+        await at.ask(give_up)
+        return buyer.attestation()
+
+    at.attest = meanwhile
+    await buyer.tell(await buyer.payment_confirmed())
+    await until(at, buyer.journey_id, facts.Refused)
+    await at.service.sweep_once()
+    assert [fact.code for fact in await made(at, buyer.journey_id)] == ["order_renounced"]
+    assert await made(at, buyer.journey_id, facts.PoliciesNumbered) == []
+
+
 async def test_I5_a_dropped_product_gets_no_policy(at: Desk) -> None:
     buyer = purchase(at, published(at.folder / "releases"))
     await buyer.up_to("confirmed")
@@ -218,10 +251,12 @@ async def test_I23_I33_no_policy_is_out_without_its_timestamp(at: Desk, issuance
     buyer = await paying(at)
     await buyer.tell(await buyer.payment_confirmed())
     numbered = await until(at, buyer.journey_id, facts.PoliciesNumbered)
-    # Long enough for several tries at the first policy.
-    for _ in range(3):
-        await at.service.sweep_once()
-        await asyncio.sleep(0.3)
+
+    async def tried_thrice() -> bool:
+        failures, _ = at.service._pauses.get(buyer.journey_id, (0, 0.0))
+        return failures >= 3
+
+    await at.eventually(tried_thrice, 60)
     assert await made(at, buyer.journey_id, facts.PolicyIssued) == []
     view = await at.ask(ViewIssuance(journey_id=buyer.journey_id))
     assert (view.state, view.policies) == ("issuing", ())

@@ -17,9 +17,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from contracts.commands.base import Answer, Done
+from contracts.commands.issuance import RenounceOrder
 from contracts.commands.payment import NotificationTaken, OrderToPay, PlaceOrder, TakeNotification
 from contracts.facts.base import Fact
-from contracts.problems import Refuse
+from contracts.problems import Problem, Refuse
 from deploy.sandbox.credentials import Credentials
 from deploy.sandbox.process import running
 from deploy.sandbox.settings import Party, SandboxSettings
@@ -58,6 +60,20 @@ class Door:
 
 
 @dataclass
+class Issuance:
+    """Issuance's word on orders whose money shall go back."""
+
+    numbered: bool = False
+    renounced: list[str] = field(default_factory=list)
+
+    async def answer(self, asked: RenounceOrder) -> Answer[Any]:
+        if self.numbered:
+            return Answer[Any](problem=Problem(code="journey_issued"), service="issuance", sequence=0)
+        self.renounced.append(asked.order_no)
+        return Answer[Any](reply=Done(), service="issuance", sequence=1)
+
+
+@dataclass
 class Till:
     """One purchase ready to be paid, its service, and the channel."""
 
@@ -67,6 +83,7 @@ class Till:
     http: aiohttp.ClientSession
     door: Door
     keys: ChannelKeys
+    issuance: Issuance
 
     @property
     def journey(self) -> str:
@@ -164,7 +181,7 @@ def clock() -> Clock:
 async def shop(tmp_path: Path, nats: NatsServer, clock: Clock, **more: Any) -> AsyncIterator[Till]:
     """Everything started; the customer has signed and may pay."""
     release = published(tmp_path / "releases")
-    door = Door()
+    door, issuance = Door(), Issuance()
     app = web.Application()
     app.router.add_post("/notify", door.hear)
     async with AsyncExitStack() as stack:
@@ -185,11 +202,13 @@ async def shop(tmp_path: Path, nats: NatsServer, clock: Clock, **more: Any) -> A
             "payment_wechat_key_file": keys / "keys/wechat-merchant.key.pem",
             "payment_wechat_api_v3_key_file": keys / "keys/wechat-api-v3.key",
         }
-        at = await stack.enter_async_context(desk(Payment, tmp_path, nats, clock=clock, **(told | more)))
+        at = await stack.enter_async_context(
+            desk(Payment, tmp_path, nats, clock=clock, play={RenounceOrder: issuance.answer}, **(told | more))
+        )
         http = await stack.enter_async_context(aiohttp.ClientSession())
         door.at = at
         buyer = purchase(at, release)
-        yield Till(at, buyer, sandbox.urls[Party.WECHAT], http, door, ChannelKeys.load(Credentials(keys)))
+        yield Till(at, buyer, sandbox.urls[Party.WECHAT], http, door, ChannelKeys.load(Credentials(keys)), issuance)
 
 
 @pytest.fixture
@@ -200,4 +219,4 @@ async def till(tmp_path: Path, payment_ground: Path, nats: NatsServer, clock: Cl
         yield opened
 
 
-__all__ = ["Door", "Refuse", "Till", "shop"]
+__all__ = ["Door", "Issuance", "Refuse", "Till", "shop"]

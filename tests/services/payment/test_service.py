@@ -6,7 +6,6 @@ import asyncio
 import json
 from base64 import b64encode
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from contracts.commands.evidence import Attest
 from contracts.commands.payment import (
     CancelOrder,
     OrderOnly,
+    OrderToPay,
     PlaceOrder,
     ReconcileNow,
     RefundOrder,
@@ -25,6 +25,7 @@ from contracts.facts import issuance, proposal
 from contracts.facts import payment as facts
 from contracts.problems import Refuse
 from contracts.values import Attestation
+from servicekit.bus import BusUnavailable
 from servicekit.runner import new_ulid
 from servicekit.telemetry.metrics import Metrics
 from services.payment import rules
@@ -498,12 +499,82 @@ async def test_paid_not_issued_is_seen_until_it_is_issued(till: Till) -> None:
     assert (await till.at.ask(ReconcileNow())).paid_not_issued == ()
 
 
-async def test_paid_and_then_withdrawn_goes_back_when_nothing_was_issued(till: Till) -> None:
+async def test_I14_paid_and_then_withdrawn_goes_back_on_issuances_word_that_no_policy_comes(till: Till) -> None:
+    order = await paid(till)
+    await till.buyer.tell(proposal.ProposalWithdrawn(at=till.at.clock(), reason="channel_request"))
+    await till.until(facts.Refunded)
+    assert till.issuance.renounced == [order.order_no]
+    assert [r.reason for r in await till.made(facts.RefundRequested)] == ["journey_void"]
+
+
+async def test_I16_money_of_numbered_policies_stays_whoever_wants_it_back(till: Till) -> None:
+    """Heard of or not: issuance had just numbered when the withdrawal and a refund by staff came."""
+    order = await paid(till)
+    till.issuance.numbered = True
+    await till.buyer.tell(proposal.ProposalWithdrawn(at=till.at.clock(), reason="channel_request"))
+    ask = RefundOrder(command_id=new_ulid(), journey_id=till.journey, order_no=order.order_no)
+    assert await refuses(till.at.ask(ask)) == "journey_issued"
+    await till.at.tell(till.journey, numbered(till, order.order_no))
+    till.issuance.numbered = False
+    till.at.clock.pass_by(hours=2)
+    state = await till.at.service.journeys.state(till.journey)
+    assert till.at.service.due(state) is None
+    again = ask.model_copy(update={"command_id": new_ulid()})
+    assert await refuses(till.at.ask(again)) == "journey_issued"
+    assert not await till.made(facts.RefundRequested)
+
+
+async def test_I14_what_issuance_refused_for_good_goes_back_by_itself(till: Till) -> None:
+    order = await paid(till)
+    await till.at.tell(
+        till.journey,
+        issuance.Refused(
+            at=till.at.clock(), command="issue", code="terms_changed", occurrence=1, order_no=order.order_no
+        ),
+    )
+    await till.until(facts.Refunded)
+    assert [r.reason for r in await till.made(facts.RefundRequested)] == ["terms_changed"]
+    assert till.issuance.renounced == [], "it has given its word already"
+
+
+async def test_I5_a_product_dropped_while_the_order_was_placed_closes_the_order(till: Till) -> None:
+    order = await till.order()
+    extra = next(terms.product for terms in till.buyer.progress.chosen() if terms.optional)
+    dropped = proposal.ProductDropped(at=till.at.clock(), product=extra, proof=await till.buyer.proof())
+    await till.buyer.tell(dropped)
+    (closed,) = await till.until(facts.OrderClosed)
+    assert (closed.order_no, closed.reason) == (order.order_no, "terms_changed")
+    assert (await till.pay(order))["reason"] == "order_closed"
+    less = await till.order()
+    assert less.order_no != order.order_no
+    assert less.total_fen < order.total_fen
+    await till.pay(less)
+    await till.until(facts.PaymentConfirmed)
+
+
+async def test_without_issuance_money_waits(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = await paid(till)
+
+    async def nobody(*_: Any) -> None:
+        raise BusUnavailable
+
+    monkeypatch.setattr(till.at.service, "_renounced", nobody)
+    ask = RefundOrder(command_id=new_ulid(), journey_id=till.journey, order_no=order.order_no)
+    assert await refuses(till.at.ask(ask)) == "unavailable"
+    assert not await till.made(facts.RefundRequested)
+    monkeypatch.undo()
+    await till.at.ask(ask)
+    await till.until(facts.Refunded)
+
+
+async def paid(till: Till) -> OrderToPay:
     order = await till.order()
     await till.pay(order)
     await till.until(facts.PaymentConfirmed)
-    await till.buyer.tell(proposal.ProposalWithdrawn(at=till.at.clock(), reason="channel_request"))
-    assert not await till.made(facts.RefundRequested)
-    till.at.clock.pass_by(seconds=(rules.VOID_GRACE + timedelta(seconds=1)).total_seconds())
-    await till.until(facts.Refunded)
-    assert [r.reason for r in await till.made(facts.RefundRequested)] == ["journey_void"]
+    return order
+
+
+def numbered(till: Till, order_no: str) -> issuance.PoliciesNumbered:
+    policy = issuance.NumberedPolicy(product="mtpl", policy_no="P1", lock="a" * 64)
+    attestation = till.buyer.attestation()
+    return issuance.PoliciesNumbered(at=till.at.clock(), order_no=order_no, policies=(policy,), attestation=attestation)
