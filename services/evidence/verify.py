@@ -28,6 +28,7 @@ import json
 import re
 import struct
 import sys
+import unicodedata
 import zlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,6 +53,51 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the insurer's clock may be from the timestamp authority's."""
 SUMS = ("total_fen", "fen")
+ACTS = {
+    "session_opened": "open-session",
+    "recording_acknowledged": "acknowledge-recording",
+    "consent_given": "give-consent",
+    "consent_declined": "decline-consent",
+    "otp_sent": "send-otp",
+    "otp_verified": "verify-otp",
+    "real_name_checked": "check-real-name",
+    "face_started": "start-face",
+    "face_checked": "finish-face",
+    "bank_card_checked": "check-bank-card",
+    "help_requested": "request-help",
+    "terms_confirmed": "confirm-terms",
+    "product_chosen": "choose-product",
+    "product_dropped": "drop-product",
+    "document_opened": "open-document",
+    "document_confirmed": "confirm-document",
+    "needs_answered": "answer-needs",
+    "continued_of_own_will": "continue-of-own-will",
+    "questions_answered": "answer-questions",
+    "point_acknowledged": "acknowledge-point",
+    "form_reviewed": "review-form",
+    "ink_rejected": "sign-forms",
+    "forms_signed": "sign-forms",
+    "order_placed": "place-order",
+}
+"""The customer's acts: each fact and the address its proof must have been made for."""
+DOCUMENT = ("product", "document", "version", "sha256")
+NOTICE = ("notice", "version", "sha256")
+WORDS = {
+    "recording_acknowledged": NOTICE,
+    "consent_given": NOTICE,
+    "consent_declined": NOTICE,
+    "terms_confirmed": ("locks",),
+    "product_chosen": ("product", "lock"),
+    "product_dropped": ("product",),
+    "document_opened": DOCUMENT,
+    "document_confirmed": DOCUMENT,
+    "continued_of_own_will": ("product",),
+    "point_acknowledged": ("product", "point", "sha256"),
+    "form_reviewed": ("product", "form_commitment"),
+    "forms_signed": ("items", "declaration_sha256"),
+    "order_placed": ("total_fen", "locks"),
+}
+"""What the body of an act must say itself, and alike: otherwise the device did not sign it."""
 EVERY_PRODUCT = "*"
 
 PLACES = (
@@ -665,6 +711,10 @@ class Pack:
             all(a[1] <= b[1] for a, b in pairwise(ordered)),
             "timestamps follow the order of the chain",
         )
+        self.found.check(
+            all(f.at <= at + CLOCK_SKEW for count, at in ordered for f in self.facts if f.index <= count),
+            "no fact says a time later than the timestamp over it",
+        )
         if self.named("policy_issued", "journey_issued"):
             done = {fact.name for fact in self.named(*gated)}
             self.found.check(done == gated, "signature, order and numbering each passed the gate")
@@ -706,11 +756,15 @@ class Pack:
         for fact in self.named("session_opened"):
             self.thumbprints[fact.data["attempt"]] = thumbprint(fact.data["device_key"])
             require(fact.data["thumbprint"] == thumbprint(fact.data["device_key"]), "a device under another's name")
-        used: dict[str, tuple[str, str]] = {}
+        used: dict[str, tuple[str, str, set[str]]] = {}
         opened = count = 0
         for fact in self.facts:
             proof = fact.data.get("proof")
             if not isinstance(proof, dict) or "body" not in proof:
+                if fact.name in ACTS:
+                    self.found.doubts.append(
+                        f"NOT PROVEN: {fact.name} (fact {fact.index}) carries no proof of the device"
+                    )
                 continue
             what = f"the proof of {fact.name} (fact {fact.index})"
             claims, key = dpop(proof["proof"]["jws"], what)
@@ -722,8 +776,17 @@ class Pack:
                 require(claims.get("bh") == hashed, f"{what}: over another body")
                 self.said_the_same(fact, body)
                 opened += 1
-            mark = (proof["proof"]["jws"], fact.service)
-            require(used.setdefault(str(claims.get("jti")), mark) == mark, f"{what}: used twice")
+            jws, service, names = used.setdefault(str(claims.get("jti")), (proof["proof"]["jws"], fact.service, set()))
+            # One act may make several facts of its service, but none twice.
+            require((jws, service) == (proof["proof"]["jws"], fact.service), f"{what}: used twice")
+            require(fact.name not in names, f"{what}: used twice")
+            names.add(fact.name)
+            place = f"/v1/journeys/{self.journey_id}/{ACTS.get(fact.name, '')}"
+            path = urlsplit(proof["proof"]["url"]).path
+            if not (path == place if fact.name in ACTS else path.startswith(place)) or claims.get("htm") != "POST":
+                self.found.doubts.append(f"NOT PROVEN: {what}: made for another act")
+            if proof["attempt"] != fact.data.get("attempt", proof["attempt"]):
+                self.found.doubts.append(f"NOT PROVEN: {what}: of another session than the fact says")
             known = self.thumbprints.get(proof["attempt"])
             if known is None:
                 self.found.doubts.append(f"NOT PROVEN: {what}: no session of that device is on record")
@@ -733,6 +796,10 @@ class Pack:
         if count:
             self.found.proven.append(f"{count} acts carry the signature of the device's own key")
             self.found.proven.append(f"{opened} of them are shown word for word as the device signed them")
+            if opened < count:
+                self.found.asserted.append(
+                    f"the device signed what the fact says: {count - opened} acts whose bodies are not opened"
+                )
         else:
             self.found.not_recorded.append("acts of the customer")
         signed = self.named("forms_signed")
@@ -755,6 +822,9 @@ class Pack:
                 continue  # the same name for another thing, or a value only committed to
             if mine != theirs:
                 self.found.doubts.append(f"NOT PROVEN: fact {fact.index} says another {name} than the device signed")
+        for name in WORDS.get(fact.name, ()):
+            if said.get(name) is None or type(said[name]) is not type(flat.get(name)):
+                self.found.doubts.append(f"NOT PROVEN: the device signed no {name} for fact {fact.index}")
 
     def published(self) -> None:
         """Documents as published, against the hashes the record names."""
@@ -781,7 +851,23 @@ class Pack:
         if not signed:
             return [p for p in offered if not p["optional"]]
         bought = {item["product"] for item in signed[-1].data["items"]}
+        for product in offered:
+            slug = product["product"]
+            last = [f.name for f in self.named("product_chosen", "product_dropped") if f.data["product"] == slug][-1:]
+            if product["optional"] and last == ["product_dropped"]:
+                bought.discard(slug)
         return [p for p in offered if p["product"] in bought]
+
+    def published_minimum(self) -> dict[str, tuple[int, int]]:
+        """Milliseconds and paragraphs by document hash, from the release; empty where it is not in the pack."""
+        if "release/manifest.json" not in self.members:
+            return {}
+        release = read_json(self.member("release/manifest.json"))
+        return {
+            d["sha256"]: (d["minimum_dwell_seconds"] * 1000, sum(b["kind"] != "heading" for b in d["blocks"]))
+            for product in release["products"].values()
+            for d in product["documents"]
+        }
 
     def reading(self) -> None:
         signed = self.named("forms_signed")
@@ -792,6 +878,9 @@ class Pack:
         if not wanted and not confirmed:
             self.found.not_recorded.append("reading")
             return
+        published = self.published_minimum()
+        if not published:
+            self.found.asserted.append("minimum reading times are those of the release (not in this pack)")
         for document in wanted:
             title = f"{document['product']}/{document['document']} {document['version']}"
             facts = [f for f in confirmed if f.data["document"] == document]
@@ -819,6 +908,11 @@ class Pack:
                     "never opened",
                 ),
                 (f"documents/{document['sha256']}.md" in self.members, "its text is not in the pack"),
+                (
+                    not published
+                    or published.get(document["sha256"]) == (data["minimum_dwell_ms"], data["paragraphs_total"]),
+                    "the release asks for another time or number of paragraphs",
+                ),
             ]
             wrong = [why for holds, why in doubts if not holds]
             if wrong:
@@ -827,7 +921,12 @@ class Pack:
                 self.found.proven.append(f"read: {title}, {data['dwell_ms'] / 1000:.0f} s by the server's clock")
         for product in self.products():
             shown = {
-                f.data["point"] for f in self.named("point_acknowledged") if f.data["product"] == product["product"]
+                f.data["point"]
+                for f in self.named("point_acknowledged")
+                if f.data["product"] == product["product"]
+                and signed
+                and f.index < signed[-1].index
+                and f.data["proof"]["attempt"] == signed[-1].data["attempt"]
             }
             if signed and product["points"]:
                 self.found.check(set(product["points"]) <= shown, f"{product['product']}: every key point acknowledged")
@@ -852,6 +951,47 @@ class Pack:
                 and f.at <= at <= instant(f.data["valid_until"])
             ]
             self.found.check(bool(before), "identity was on record before the signature and still valid")
+            self.consents(signed[-1])
+        self.person(verified[-1])
+
+    def consents(self, act: Said) -> None:
+        told = [f for f in self.named("recording_acknowledged") if f.index < act.index]
+        self.found.check(bool(told), "the customer was told of the recording before the signature")
+        last: dict[str, Said] = {}
+        for fact in self.named("consent_given", "consent_declined"):
+            last[fact.data["notice"]["notice"]] = fact
+        for notice, fact in last.items():
+            word = "given by an act of its own" if fact.name == "consent_given" else "declined or withdrawn"
+            self.found.proven.append(f"consent {notice} {fact.data['notice']['version']}: {word}")
+
+    def person(self, verified: Said) -> None:
+        """That the one who was verified is the policyholder, and by the checks the method needs."""
+        attempt, method = verified.data["attempt"], verified.data["method"]
+        done = [
+            f
+            for f in self.named("real_name_checked", "face_checked", "bank_card_checked")
+            if f.index < verified.index
+            and f.data["proof"]["attempt"] == attempt
+            and (f.data.get("matched") or f.data.get("passed"))
+        ]
+        needed = {"real_name_checked", {"face": "face_checked", "bank_card": "bank_card_checked"}.get(method, method)}
+        self.found.check(needed <= {f.name for f in done}, f"identity by {method}: each check it needs is on record")
+        named = [f for f in done if f.name == "real_name_checked"]
+        opened = self.named("journey_opened")
+        if not named or not opened:
+            return
+        holder = opened[0].data["policyholder"]
+        body = self.value(named[-1].data["proof"]["body"])
+        name, number = self.value(holder["name"]), self.value(holder["id_number"])
+        if body is None or name is None or number is None:
+            self.found.asserted.append("the person verified is the policyholder (not opened)")
+            return
+        typed = read_json(body)
+        self.found.check(
+            spelled(typed.get("name")) == spelled(name.decode())
+            and eighteen(typed.get("id_number")) == eighteen(number.decode()),
+            "name and ID number verified are the policyholder's",
+        )
 
     def signing(self) -> None:
         signed = self.named("forms_signed")
@@ -880,6 +1020,13 @@ class Pack:
             self.found.check(
                 named <= texts and named <= confirmed, f"{slug}: the signature covers every document that was read"
             )
+            agreed = [f for f in self.named("terms_confirmed", "product_chosen") if f.index < act.index]
+            if product["optional"]:
+                ticked = [f for f in agreed if f.name == "product_chosen" and f.data["product"] == slug]
+                self.found.check(bool(ticked), f"{slug}: the customer ticked it")
+            else:
+                mine = [f for f in agreed if f.name == "terms_confirmed" and slug in f.data["locks"]]
+                self.found.check(bool(mine), f"{slug}: the customer confirmed its terms before the signature")
         if act.data["legibility"] == "not_judged":
             self.found.not_recorded.append("legibility of the handwriting (not judged)")
         if self.value(act.data["image"]) is not None:
@@ -911,6 +1058,13 @@ class Pack:
         for fact in self.named("policy_issued"):
             pdf = self.value(fact.data["policy"])
             number = fact.data["policy_no"]
+            sold = [p for p in self.products() if p["product"] == fact.data["product"]]
+            self.found.check(bool(signed) and bool(sold), f"policy {number}: for a product that was signed for")
+            if sold:
+                self.found.check(
+                    all(instant(fact.data[key]) == instant(sold[0][key]) for key in ("period_from", "period_to")),
+                    f"policy {number}: for the period offered",
+                )
             numbered = [
                 p for f in self.named("policies_numbered") for p in f.data["policies"] if p["policy_no"] == number
             ]
@@ -925,6 +1079,11 @@ class Pack:
         if self.policy_no is not None:
             issued = [f for f in self.named("policy_issued") if f.data["policy_no"] == self.policy_no]
             require(len(issued) == 1 and issued[0].data["product"] == self.product, "the policy is not in the pack")
+        for fact in self.named("policies_numbered"):
+            drawn = {p["product"] for p in fact.data["policies"]}
+            self.found.check(
+                drawn <= {p["product"] for p in self.products()}, "numbers were drawn only for what was signed for"
+            )
         if not self.named("policy_issued"):
             self.found.not_recorded.append("policies")
 
@@ -983,6 +1142,14 @@ class Pack:
             return
         lines = payment.data["lines"]
         self.found.check(lines == order.data["lines"], "what was paid is what was ordered, to the fen")
+        signed = self.named("forms_signed")
+        self.found.check(bool(signed) and signed[-1].index < order.index, "payment was ordered after the signature")
+        self.found.check(
+            {line["product"] for line in lines} <= {p["product"] for p in self.products()},
+            "nothing was paid for that was not signed for",
+        )
+        for fact in self.named("refunded"):
+            self.found.proven.append(f"on record: money went back for order {fact.data['order_no']}")
         if "total_fen" in payment.data:
             total = sum(line["fen"] for line in lines)
             self.found.check(
@@ -990,10 +1157,10 @@ class Pack:
             )
         for product in self.products():
             due = {"premium": product["premium_fen"], **{tax["kind"]: tax["fen"] for tax in product["taxes"]}}
-            mine = {line["kind"]: line["fen"] for line in lines if line["product"] == product["product"]}
+            mine = amounts(lines, product["product"])
             self.found.check(due == mine, f"{product['product']}: premium and taxes as offered were paid")
         for fact in self.named("policy_issued"):
-            mine = {line["kind"]: line["fen"] for line in lines if line["product"] == fact.data["product"]}
+            mine = amounts(lines, fact.data["product"])
             self.found.check(
                 fact.data["premium_fen"] == mine.get("premium")
                 and fact.data["taxes_fen"] == sum(fen for kind, fen in mine.items() if kind != "premium"),
@@ -1019,7 +1186,14 @@ class Pack:
             given = [
                 f.data["locks"].get(slug) for f in self.named("terms_confirmed", "order_placed", "payment_confirmed")
             ]
-            given += [f.data["lock"] for f in self.named("form_prepared", "policy_issued") if f.data["product"] == slug]
+            given += [
+                f.data["lock"]
+                for f in self.named("product_chosen", "form_prepared", "policy_issued")
+                if f.data["product"] == slug
+            ]
+            given += [
+                p["lock"] for f in self.named("policies_numbered") for p in f.data["policies"] if p["product"] == slug
+            ]
             attempts = [lock for lock in given if lock is not None]
             if attempts:
                 self.found.check(
@@ -1037,6 +1211,8 @@ class Pack:
             else:
                 self.found.asserted.append(f"the payer's {word} is the policyholder's (not opened)")
 
+        self.found.asserted.append("the account that paid is held by whom the order asked for: the channel compares it")
+
     def receipt(self, raw: bytes, payment: Said) -> None:
         try:
             said = json.loads(raw)
@@ -1051,8 +1227,13 @@ class Pack:
             self.found.check(
                 said["transaction_id"] == payment.data["transaction_id"], "the channel's receipt names the transaction"
             )
+        if "out_trade_no" in said:
+            self.found.check(said["out_trade_no"] == payment.data["order_no"], "the channel's receipt names the order")
+        if "trade_state" in said:
+            self.found.check(said["trade_state"] == "SUCCESS", "the channel's receipt says paid")
         if total is not None and "total_fen" in payment.data:
             self.found.check(total == payment.data["total_fen"], "the channel's receipt names the same sum")
+        self.found.asserted.append("the receipt is the channel's own (it came under the channel's signature, not kept)")
 
     def rest(self) -> None:
         """Members that say nothing to a program, and members that should not be there."""
@@ -1066,6 +1247,27 @@ class Pack:
         idle = set(self.members) - self.used
         # A document or certificate may be there for a fact that is no longer the last word.
         require(all(name.startswith(("timestamps/", "certificates/")) for name in idle), "a member nothing refers to")
+
+
+def amounts(lines: list[dict[str, Any]], product: str) -> dict[str, int]:
+    """What was paid for one product, by kind; a kind that stands twice adds up."""
+    found: dict[str, int] = {}
+    for line in lines:
+        if line["product"] == product:
+            found[line["kind"]] = found.get(line["kind"], 0) + line["fen"]
+    return found
+
+
+def spelled(text: Any) -> str:
+    """A name or number as it is compared: one width, no spaces, capitals, one kind of middle dot."""
+    one_width = "".join(unicodedata.normalize("NFKC", str(text)).split()).upper()
+    return re.sub("[•‧∙⋅・●.]", "·", one_width)
+
+
+def eighteen(text: Any) -> str:
+    """An ID number without what 15 old digits lack: the century and the check digit (GB 11643-1999)."""
+    number = spelled(text)
+    return number[:6] + number[8:17] if len(number) == 18 and number[6:8] == "19" else number
 
 
 def hexed(text: Any) -> str:

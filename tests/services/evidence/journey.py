@@ -203,7 +203,8 @@ class Journey:
         for slug, terms in self.terms_of.items():
             for document in terms.documents:
                 said = document.model_dump()
-                minimum = self.release.document(document.sha256).minimum_dwell_seconds * 1000
+                published = self.release.document(document.sha256)
+                minimum, paragraphs = published.minimum_dwell_seconds * 1000, len(published.paragraphs)
                 await self.tell(
                     disclosure.DocumentOpened(
                         at=self.now(0.1), document=document, attempt=1, proof=await self.proof(said, "open-document")
@@ -219,8 +220,8 @@ class Journey:
                         attempt=1,
                         opened_at=opened,
                         end_reached_at=end,
-                        paragraphs_seen=10,
-                        paragraphs_total=10,
+                        paragraphs_seen=paragraphs,
+                        paragraphs_total=paragraphs,
                         dwell_ms=minimum + 100,
                         minimum_dwell_ms=minimum,
                         dwell_scale=self.dwell_scale,
@@ -234,7 +235,9 @@ class Journey:
                     point="point_of_" + slug,
                     sha256="2" * 64,
                     shown_at=self.at.clock(),
-                    proof=await self.proof({"product": slug}, "acknowledge-point"),
+                    proof=await self.proof(
+                        {"product": slug, "point": "point_of_" + slug, "sha256": "2" * 64}, "acknowledge-point"
+                    ),
                 )
             )
 
@@ -318,7 +321,7 @@ class Journey:
                 proof=await self.proof(body, "place-order"),
             )
         )
-        receipt = {"transaction_id": "T1", "amount": {"total": total}}
+        receipt = {"transaction_id": "T1", "out_trade_no": "O1", "trade_state": "SUCCESS", "amount": {"total": total}}
         await self.tell(
             payment.PaymentConfirmed(
                 at=self.now(),

@@ -6,11 +6,12 @@ import asyncio
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from typing import Any
 import pytest
 
 from contracts.commands.evidence import BuildPack, Pack
-from contracts.facts.disclosure import DocumentConfirmed
-from contracts.facts.identity import IdentityVerified
-from contracts.facts.issuance import PolicyIssued
+from contracts.facts.disclosure import DocumentConfirmed, PointAcknowledged
+from contracts.facts.identity import IdentityVerified, RealNameChecked, RecordingAcknowledged
+from contracts.facts.issuance import NumberedPolicy, PoliciesNumbered, PolicyIssued
 from contracts.facts.payment import OrderPlaced, PaymentConfirmed
-from contracts.facts.signing import FormsSigned
+from contracts.facts.proposal import ProductChosen, ProductDropped, TermsConfirmed
+from contracts.facts.signing import FormReviewed, FormsSigned
 from contracts.problems import Refuse
-from contracts.values import ActProof, Committed
+from contracts.values import ActProof, Committed, PremiumLine
 from deploy.simulator.device import Device
 from products import Release
 from products.publish import PRODUCTS as FOLDER
@@ -221,6 +223,44 @@ def test_I21_bytes_around_and_between_are_altered(packs: dict[str, bytes], parti
         assert judged(out.getvalue(), parties)[0] == 2
     for name in ("../facts/x", "/x", "facts//x", "facts/./x", "a\\b", "", "facts/", "x" * 300):
         assert judged(verify.build_archive(members(data) | {name: b""}), parties)[0] == 2
+
+
+def test_what_was_never_a_pack_is_malformed_and_said_in_a_sentence(tmp_path: Path) -> None:
+    def zipped(name: str, data: bytes, *, mode: int = 0o100644, kind: int = zipfile.ZIP_STORED) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", kind) as file:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            file.writestr(info, data, kind)
+        return out.getvalue()
+
+    bomb = zipped("manifest.json", bytes(50_000_000), kind=zipfile.ZIP_DEFLATED)
+    jws = {"manifest.jws": b"a..b"}
+    hostile = {
+        "empty": b"",
+        "text": b"PK? no. " * 100,
+        "bomb": bomb,
+        "nested": zipped("manifest.json", bomb),
+        "symlink": zipped("manifest.json", b"/etc/passwd", mode=0o120777),
+        "upwards": zipped("../../manifest.json", b"{}"),
+        "deep": verify.build_archive({"manifest.json": b"[" * 200_000, **jws}),
+        "list": verify.build_archive({"manifest.json": b"[]", **jws}),
+        "number": verify.build_archive({"manifest.json": b'{"format":' + b"9" * 5000 + b"}", **jws}),
+        "surrogate": verify.build_archive({"manifest.json": b'{"format":"\\ud800"}', **jws}),
+        "bare": verify.build_archive({"manifest.json": b'{"format":1}', **jws}),
+    }
+    for name, data in hostile.items():
+        (tmp_path / name).write_bytes(data)
+        said = io.StringIO()
+        with redirect_stdout(said), redirect_stderr(said):
+            assert verify.main([str(tmp_path / name)]) == 2, name
+        assert len(said.getvalue()) > 20, name
+        assert "Traceback" not in said.getvalue()
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(verify.MAX_FILE + 1)
+    for gone in ("huge", "missing", "."):
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            assert verify.main([str(tmp_path / gone)]) == 2
 
 
 def test_a_signature_respelt_is_altered(packs: dict[str, bytes], parties: Parties) -> None:
@@ -424,7 +464,7 @@ class Spoilt(Journey):
         change: dict[str, Any] = {}
         match fact:
             case DocumentConfirmed():
-                change = {"dwell_ms": fact.minimum_dwell_ms - 1, "paragraphs_seen": 9}
+                change = {"dwell_ms": fact.minimum_dwell_ms - 1, "paragraphs_seen": fact.paragraphs_total - 1}
             case IdentityVerified():
                 change = {"valid_until": fact.at}
             case OrderPlaced():
@@ -444,6 +484,101 @@ class Spoilt(Journey):
             case _:
                 pass
         await super().tell(fact.model_copy(update=change))
+
+
+async def test_acts_that_are_not_the_customers_own_are_not_proven(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
+) -> None:
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Pretended(at, release, parties, tsa)
+        await journey.pass_through()
+        data, pack = await export(at, journey.id)
+        assert pack.complete
+        status, found = judged(data, parties)
+        assert status == 1, found.doubts
+        for doubt in (
+            "the customer was told of the recording before the signature",
+            "name and ID number verified are the policyholder's",
+            "driver_passenger_accident: the customer ticked it",
+            "no fact says a time later than the timestamp over it",
+            "the release asks for another time or number of paragraphs",
+            "the proof of point_acknowledged: made for another act",
+            "the proof of form_reviewed: made for another act",
+            "the device signed no items",
+            "nothing was paid for that was not signed for",
+            "the channel's receipt names the order",
+            "numbers were drawn only for what was signed for",
+            "for the period offered",
+        ):
+            lines = [re.sub(r" \(fact \d+\)", "", line) for line in found.doubts if "NOT PROVEN" in line]
+            assert [line for line in lines if doubt in line], (doubt, lines)
+
+
+class Pretended(Journey):
+    """A journey in which services claim acts the customer's device did not make, attested all the same."""
+
+    async def tell(self, fact: Any) -> None:
+        change: dict[str, Any] = {}
+        ghost = "household_contents"
+        match fact:
+            case RecordingAcknowledged() | ProductChosen():
+                return
+            case RealNameChecked():
+                somebody = {"name": "别人", "id_number": PERSON["id_number"]}
+                change = {"proof": await self.proof(somebody, "check-real-name")}
+            case TermsConfirmed():
+                change = {"at": fact.at + timedelta(hours=2)}
+            case DocumentConfirmed():
+                change = {"dwell_ms": 1100, "minimum_dwell_ms": 1000}
+            case PointAcknowledged():
+                said = {"product": fact.product, "point": fact.point, "sha256": fact.sha256}
+                change = {"proof": await self.proof(said, "show-point")}
+            case FormReviewed():
+                said = {"product": fact.product, "form_commitment": fact.form_commitment}
+                mine, self.id = self.id, new_ulid()
+                proof = await self.proof(said, "review-form")
+                self.id = mine
+                body = await self.at.vault.seal(self.id, json.dumps(said))
+                change = {"proof": proof.model_copy(update={"body": body})}
+            case FormsSigned():
+                change = {"proof": await self.proof({"declaration_sha256": "3" * 64}, "sign-forms")}
+            case OrderPlaced() | PaymentConfirmed():
+                line = PremiumLine(product=ghost, kind="premium", fen=1)
+                change = {"lines": (*fact.lines, line), "total_fen": fact.total_fen + 1}
+                if isinstance(fact, PaymentConfirmed):
+                    receipt = {"out_trade_no": "O2", "amount": {"total": fact.total_fen + 1}}
+                    change["receipt"] = await self.at.vault.seal(self.id, json.dumps(receipt))
+            case PoliciesNumbered():
+                more = NumberedPolicy(product=ghost, policy_no="PSF2026-ghost", lock="9" * 64)
+                change = {"policies": (*fact.policies, more)}
+            case PolicyIssued():
+                change = {"period_to": fact.period_to + timedelta(days=1)}
+            case _:
+                pass
+        await super().tell(fact.model_copy(update=change))
+
+
+async def test_I5_an_optional_product_removed_after_the_signature_leaves_the_others_proven(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
+) -> None:
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Journey(at, release, parties, tsa)
+        await journey.open()
+        await journey.read()
+        await journey.sign()
+        kept, dropped = PRODUCTS
+        await journey.tell(
+            ProductDropped(
+                at=journey.now(), product=dropped, proof=await journey.proof({"product": dropped}, "drop-product")
+            )
+        )
+        del journey.terms_of[dropped], journey.locks[dropped]
+        await journey.pay()
+        await journey.issue()
+        for asked in ({}, {"scope": "policy", "policy_no": journey.numbers[kept]}):
+            data, _ = await export(at, journey.id, **asked)
+            status, found = judged(data, parties)
+            assert (status, found.doubts) == (0, [])
 
 
 async def test_a_proof_that_does_not_verify_is_altered(
