@@ -99,7 +99,7 @@ class Progress(Contract):
     attempt: int = 0
     """The device session now; 0 before the first."""
     voided: int = 0
-    """The last device session that was made void."""
+    """The last device session that was made void; only what was signed in it stands (I12)."""
     thumbprint: str | None = None
     absolute_limit: datetime | None = None
     verified: identity.IdentityVerified | None = None
@@ -155,29 +155,23 @@ class Progress(Contract):
                 return self._confirmed(proof.attempt, fact) if isinstance(proof, ActProof) else self
 
     def _confirmed(self, attempt: int, fact: Fact) -> Self:
-        if attempt <= self.voided:
-            return self
+        # Also of a session that was made void: its signature may be heard later than its end.
         session = self.sessions.get(attempt, Confirmations()).after(fact)
         return self._with(sessions={**self.sessions, attempt: session})
 
     def _void(self, attempt: int) -> Self:
-        """What was signed stands; the rest of that session is gone (I12)."""
         verified = None if self.verified is None or self.verified.attempt <= attempt else self.verified
-        if self.signed is not None and self.signed.attempt == attempt:
-            return self._with(verified=verified)
-        return self._with(
-            voided=max(self.voided, attempt),
-            verified=verified,
-            reproof_required=False,
-            sessions={at: kept for at, kept in self.sessions.items() if at > attempt},
-        )
+        return self._with(voided=max(self.voided, attempt), verified=verified, reproof_required=False)
 
     def _with(self, **changes: object) -> Self:
         return self.model_copy(update=changes)
 
     @property
     def confirmations(self) -> Confirmations:
-        """What the customer did in the device session now."""
+        """What the customer did in the device session now; nothing if it is void, unless it was signed (I12)."""
+        signed_here = self.signed is not None and self.signed.attempt == self.attempt
+        if self.attempt <= self.voided and not signed_here:
+            return Confirmations()
         return self.sessions.get(self.attempt, Confirmations())
 
     # -- what is in the purchase ---------------------------------------------------------------------------

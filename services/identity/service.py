@@ -505,8 +505,16 @@ class Identity(Service[IdentityState, IdentitySettings]):
         else:
             code = made
         fact = OtpSent(at=act.at, purpose=purpose, message_id=message_id, expires_at=code.expires_at, proof=act.proof)
-        reply = OtpOnItsWay(expires_at=code.expires_at, phone_masked=rules.masked_phone(phone))
-        return Decided([fact], reply)
+        return Decided([fact], OtpOnItsWay(expires_at=code.expires_at, phone_masked=""))
+
+    async def recorded(self, act: Act, answer: Answer[Any]) -> Answer[Any]:
+        if not isinstance(act, SendOtp) or answer.reply is None:
+            return answer
+        # What is remembered for a repeat is kept in the store, and no part of a phone number is.
+        opened = (await self.journeys.state(act.journey_id)).progress.check_opened()
+        phone = await self.vault.open_text(act.journey_id, opened.policyholder.phone)
+        reply = OtpOnItsWay.model_validate(answer.reply, from_attributes=True)
+        return answer.model_copy(update={"reply": reply.model_copy(update={"phone_masked": rules.masked_phone(phone)})})
 
     @answers(VerifyOtp)
     async def verify_otp(self, act: Admitted[CodeForPurpose], state: IdentityState) -> Decided:

@@ -28,10 +28,11 @@ class ProposalState(JourneyState):
     @property
     def stage(self) -> Literal["open", "confirmed", "signed", "ordered", "paid", "issued", "withdrawn", "expired"]:
         at = self.progress
+        if at.issued:
+            # Also where a withdrawal came when the policies were already being made: they are in force.
+            return "issued"
         if at.ended is not None:
             return at.ended
-        if at.issued:
-            return "issued"
         if at.paid is not None:
             return "paid"
         if at.order_open:

@@ -102,16 +102,18 @@ class Proposal(Service[ProposalState, ProposalSettings]):
         body = await self.vault.open(request.journey_id, request.body)
         digest = sha256_hex(body)
         journey_id = await self._begun(request, digest)
+        if journey_id != request.journey_id and await self._exists(request.journey_id):
+            # A journey is opened once: whoever names one that exists learns nothing of it and takes nothing from it.
+            raise Refuse("not_yours")
         if journey_id is None:
             try:
                 submitted = self._checked(body)
             except Refuse:
-                # Nobody will ever hear of this journey: what was sealed under its key goes with the key.
-                await self.vault.shred(request.journey_id)
+                await self._forget(request.journey_id)
                 raise
             journey_id = await self._begin_journey(request, digest, submitted)
         elif journey_id != request.journey_id:
-            await self.vault.shred(request.journey_id)
+            await self._forget(request.journey_id)
         state = await self.journeys.state(journey_id)
         if state.progress.opened is None:
             await self._open_journey(request, journey_id, digest, self._checked(body))
@@ -123,6 +125,14 @@ class Proposal(Service[ProposalState, ProposalSettings]):
             link=self._link(journey_id),
             expires_at=opened.expires_at,
         )
+
+    async def _exists(self, journey_id: str) -> bool:
+        return (await self.journeys.state(journey_id)).progress.opened is not None
+
+    async def _forget(self, journey_id: str) -> None:
+        """Nobody will ever hear of this journey: what was sealed under its key goes with the key."""
+        if not await self._exists(journey_id):
+            await self.vault.shred(journey_id)
 
     def _checked(self, body: bytes) -> Submitted:
         """Raises ``Refuse`` with every fault named by its field."""
@@ -148,7 +158,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
         if known is None:
             return None
         if known.state["digest"] != digest:
-            await self.vault.shred(request.journey_id)
+            await self._forget(request.journey_id)
             raise Refuse("idempotency_key_reused")
         return str(known.state["journey_id"])
 
@@ -162,7 +172,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
             except VersionConflict:
                 taken = await self.references.get(place)
                 if taken is not None and taken.state["command_id"] != request.command_id:
-                    await self.vault.shred(request.journey_id)
+                    await self._forget(request.journey_id)
                     raise Refuse(
                         "channel_reference_used",
                         errors=(
@@ -181,7 +191,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
             # The same command, twice at once: the other one's journey is the journey.
             journey_id = await self._begun(request, digest)
             assert journey_id is not None
-            await self.vault.shred(request.journey_id)
+            await self._forget(request.journey_id)
             return journey_id
         return request.journey_id
 

@@ -100,7 +100,7 @@ async def facts_of_two_phones(buyer: Purchase) -> list[Fact]:
 async def test_I12_what_the_old_phone_did_is_gone_and_what_the_new_one_signed_stands(buyer: Purchase) -> None:
     progress = fold(await twice(buyer))
     assert progress.attempt == 2
-    assert list(progress.sessions) == [2]
+    assert progress.confirmations == progress.sessions[2]
     assert progress.signed is not None
     assert progress.signed.attempt == 2
     progress.check_signed()
@@ -114,6 +114,19 @@ async def test_I12_voiding_before_the_signature_empties_everything(buyer: Purcha
     assert voided.documents_open() == voided.documents()
     with pytest.raises(Refuse):
         voided.check_identity(1, buyer.at.clock())
+
+
+async def test_I12_what_was_signed_stands_whether_its_sessions_end_is_heard_before_or_after(buyer: Purchase) -> None:
+    await buyer.up_to("ordered")
+    end = identity.SessionVoided(at=buyer.at.clock(), attempt=1, reason="absolute_limit")
+    others = [fact for fact in buyer.facts if fact.service != "identity"]
+    own = [fact for fact in buyer.facts if fact.service == "identity"]
+    late, early = fold([*own, *others, end]), fold([*own, end, *others])
+    assert late == early
+    late.check_confirmed()
+    late.check_signed()
+    unsigned = fold([*own, end, *(fact for fact in others if fact.service not in {"signing", "payment"})])
+    assert unsigned.confirmations.read == ()
 
 
 async def test_I5_dropping_the_extra_asks_nothing_more_of_the_rest(buyer: Purchase) -> None:

@@ -591,6 +591,7 @@ async def test_I24_codes_cards_and_persons_are_nowhere_at_rest_and_in_no_log(
     for value in (who.name, who.id_number, who.phone, who.card_number, f'"{code}"'):
         assert value.encode() not in rest
         assert value not in log
+    assert rules.masked_phone(who.phone).encode() not in rest, "not even the part of it that a reply shows"
     recorded = " ".join(fact.model_dump_json() for fact in await customer.at.made(customer.journey_id))
     for value in (who.name, who.id_number, who.phone, who.card_number, f'"{code}"'):
         assert value not in recorded

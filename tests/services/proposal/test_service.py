@@ -191,6 +191,27 @@ async def test_what_a_refused_proposal_sealed_can_never_be_opened_again(at: At) 
         await at.desk.service.vault.seal(journey, "again")
 
 
+async def test_no_submission_reaches_a_journey_that_exists(at: At) -> None:
+    """On the bus anybody may name any journey: its link stays secret and its key whole."""
+    body = at.body()
+    theirs = (await at.submit(body, key="their-own-key")).journey_id
+    vault = at.desk.vault
+    for words, channel, key in (
+        (at.body(), "north_agency", new_ulid()),
+        ({}, "north_agency", new_ulid()),
+        (at.body(), "harbour_motors", new_ulid()),
+    ):
+        sealed = await vault.seal(theirs, json.dumps(words, ensure_ascii=False))
+        request = SubmitProposal(command_id=key, journey_id=theirs, channel_id=channel, body=sealed)
+        assert await at.desk.refused(at.desk.ask(request)) == "not_yours"
+    sealed = await vault.seal(theirs, "{}")
+    reused = SubmitProposal(command_id="their-own-key", journey_id=theirs, channel_id="harbour_motors", body=sealed)
+    assert await at.desk.refused(at.desk.ask(reused)) == "idempotency_key_reused"
+    opened: facts.JourneyOpened = (await made(at, theirs, facts.JourneyOpened))[0]
+    name = await at.desk.service.vault.open_text(theirs, opened.policyholder.name)
+    assert name == body["policyholder"]["name"], "nothing was shredded"
+
+
 # -- the customer's choice -----------------------------------------------------------------------------------
 
 
