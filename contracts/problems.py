@@ -152,6 +152,9 @@ KINDS: dict[str, Kind] = {
     "forms_not_prepared": Kind(409, "投保单还没有生成。", "请返回投保单页面。"),
     "form_changed": Kind(409, "您看到的投保单不是当前版本。", "请刷新页面后重新核对。"),
     "forms_unreviewed": Kind(409, "还有投保单没有核对确认。", "请逐份核对投保单。"),
+    "form_undrawable": Kind(
+        503, "投保单里有一个字暂时印不出来。", "您已完成的步骤都已保存，我们补上这个字后就能继续；也可以点“人工帮助”。"
+    ),
     "declaration_changed": Kind(409, "声明内容与您看到的不一致。", "请刷新页面后再确认。"),
     "items_incomplete": Kind(409, "签名须对应每一份文件。", "请刷新页面后重新签名。"),
     "ink_empty": Kind(422, "没有写字。", "请在每个格子里写一个字。"),

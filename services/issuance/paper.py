@@ -113,11 +113,15 @@ def policy_document(
             Row(label="制单", value=_SYSTEM),
             Row(label="核保", value=_SYSTEM),
         ),
-        notices=tuple(
-            sentence + "。"
-            for section in product.policy.sections
-            for sentence in (section.text or "").split("。")
-            if sentence
+        notices=(
+            *(
+                sentence + "。"
+                for section in product.policy.sections
+                for sentence in (section.text or "").split("。")
+                if sentence
+            ),
+            # How to leave again is told where the contract is kept (I32).
+            f"{product.surrender.title}：{''.join(product.surrender.conditions)}{product.surrender.how}",
         ),
         verification_code=grouped(issued.code),
         verify_at=f"{issued.verify_url}#{issued.number}.{issued.code}",

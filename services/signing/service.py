@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from products import Product, Release, Releases
 from products.layout import Formats, cover_lines, draw, without
 from products.opened import committed, values
 from servicekit.documents import timestamp
+from servicekit.documents.fonts import MissingGlyph
 from servicekit.documents.paper import paper_date, paper_period, paper_time, yuan
 from servicekit.documents.render import Renderer, RenderSettings
 from servicekit.documents.seal import Sealer, SigningKey, TimestampUnavailable
@@ -48,6 +50,8 @@ from services.signing import ink, rules, strokes
 from services.signing.application_form import ApplicationForm, DocumentRead, form_job, sign_form
 from services.signing.application_form import Question as FormQuestion
 from services.signing.rules import SigningState
+
+log = logging.getLogger(__name__)
 
 FORMATS: Final = Formats(yuan=yuan, day=paper_date, moment=paper_time, period=paper_period)
 OWN_PLACE: Final = frozenset(
@@ -208,7 +212,13 @@ class Signing(Service[SigningState, SigningSettings]):
             sentence=product.declaration.sentence,
             qr=f"{form_no} {terms.lock}",
         )
-        return await self.renderer.render(form_job(form))
+        try:
+            return await self.renderer.render(form_job(form))
+        except MissingGlyph as missing:
+            # Here rather than after the payment. The characters are of somebody's name: only their numbers are logged.
+            points = [f"U+{ord(character):04X}" for character in missing.characters]
+            log.error("form cannot be drawn", extra={"journey_id": act.journey_id, "points": points})
+            raise Refuse("form_undrawable", product=terms.product) from None
 
     async def _channel(self, journey_id: str, opened: JourneyOpened) -> dict[str, str]:
         seller = ""

@@ -85,6 +85,17 @@ async def test_I16_a_full_payment_gives_each_product_one_policy_by_itself(at: De
     assert len(await made(at, journey)) == 5
 
 
+async def test_I32_the_policy_itself_says_how_to_leave_it(at: Desk) -> None:
+    buyer = await paying(at)
+    for policy in await issued(buyer):
+        file = at.folder / f"{policy.product}.pdf"
+        file.write_bytes(await at.vault.open(buyer.journey_id, policy.policy))
+        said = "".join(_run("pdftotext", file, "-").split())
+        surrender = buyer.release.products[policy.product].surrender
+        for told in (*surrender.conditions, surrender.how):
+            assert "".join(told.split()) in said
+
+
 async def test_I17_premiums_and_taxes_are_separate_on_fact_and_paper(at: Desk) -> None:
     buyer = await paying(at)
     total = 0

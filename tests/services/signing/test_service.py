@@ -290,3 +290,22 @@ async def reviewed_again(buyer: Purchase) -> SigningView:
         if not form.reviewed:
             await at.act(ReviewForm, journey, FormSeen(product=form.product, form_commitment=form.form.commitment))
     return await at.ask(ViewSigning(journey_id=journey))
+
+
+async def test_a_name_no_font_has_is_told_before_the_signature_and_nothing_personal_is_logged(
+    at: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    rare = "\U0003134a"
+    buyer = await purchase(at, published(at.folder / "releases"), name=f"王{rare}").up_to("read")
+    assert await at.refused(at.act(PrepareForms, buyer.journey_id)) == "form_undrawable"
+    assert await made(at, buyer.journey_id, facts.FormPrepared) == []
+    assert rare not in caplog.text
+
+
+async def test_a_name_of_twenty_characters_with_its_dot_is_written_and_printed(at: Desk) -> None:
+    name = "王小明" * 3 + "·" + "王小明" * 3 + "王"
+    buyer = await purchase(at, published(at.folder / "releases"), name=name).up_to("read")
+    view = await reviewed(buyer)
+    handwriting = hand(name.replace("·", ""))
+    assert len(handwriting["boxes"]) == len(name) - 1, "nothing is written for the dot"
+    await at.act(SignForms, buyer.journey_id, signature(view, handwriting))
