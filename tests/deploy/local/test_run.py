@@ -115,7 +115,7 @@ async def test_a_service_that_cannot_start_stops_the_run_and_says_why(tmp_path: 
     run = LocalRun(tmp_path / "var", services=("proposal",), extra=told)
     with pytest.raises(BaseExceptionGroup) as caught:
         await run.__aenter__()
-    assert caught.group_contains(Ended, match=r"(?s)proposal ended.*store")
+    assert caught.group_contains(Ended, match=r"(?is)proposal ended.*store")
     assert not alive(run.process("nats").pid)
     assert not alive(run.process("sandbox").pid)
 

@@ -37,7 +37,7 @@ def process(settings: NotifySettings) -> Iterator[subprocess.Popen[str]]:
     ) as started:
         try:
             assert started.stdout is not None
-            assert json.loads(started.stdout.readline())["message"] == "ready"
+            assert any(json.loads(line)["message"] == "ready" for line in started.stdout), "ended before it was ready"
             yield started
         finally:
             started.kill()
