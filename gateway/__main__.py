@@ -20,6 +20,7 @@ import uvloop
 
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
+from gateway.wire import bounded
 from servicekit.runner import ground
 from servicekit.service import Ground
 from servicekit.telemetry.logs import configure_logs
@@ -56,6 +57,7 @@ def configured(app: object, settings: GatewaySettings) -> uvicorn.Config:
         app,  # pyright: ignore[reportArgumentType]
         host=settings.gateway_host,
         port=settings.gateway_port,
+        http=bounded(settings.gateway_body_seconds),
         log_config=None,
         # Paths hold ids and one-time tokens: traces and metrics know routes, and that is enough.
         access_log=False,

@@ -24,7 +24,7 @@ from contracts.commands.proposal import (
 )
 from contracts.problems import FieldFault, Refuse
 from contracts.values import Contract
-from gateway.edge import channel_of, edge_of, idempotency_key, json_body, json_of
+from gateway.edge import Edge, channel_of, edge_of, idempotency_key, json_body, json_of
 from gateway.openapi import CHANNEL, IDEMPOTENCY_KEY, body_of, problems
 from servicekit.store import StoredFact
 
@@ -73,7 +73,9 @@ class CloudEvent(BaseModel):
 class Events(BaseModel):
     events: list[CloudEvent]
     next: str
-    """Give it as ``after`` to go on; keep it, it never grows stale."""
+    """Give it as ``after`` to go on; keep it, it never grows stale. The id of the last event: it says nothing of how
+    much others sell.
+    """
 
 
 def router() -> APIRouter:
@@ -188,14 +190,17 @@ def router() -> APIRouter:
     )
     async def read_events(
         request: Request,
-        after: Annotated[str, Query(pattern=r"^[0-9]{1,15}$")] = "0",
+        after: Annotated[str, Query(pattern=r"^(0|[0-9A-HJKMNP-TV-Z]{26})$")] = "0",
         limit: Annotated[int, Query(ge=1, le=100)] = 50,
     ) -> Response:
         edge, channel = edge_of(request), channel_of(request)
         found = await edge.ground.bus.history(
-            subjects.PARTNER, subjects.partner_facts_of(channel.channel_id), int(after), limit
+            subjects.PARTNER,
+            subjects.partner_facts_of(channel.channel_id),
+            await _place_of(edge, channel.channel_id, after),
+            limit,
         )
-        told = Events(events=[_event(fact) for _, fact in found], next=str(found[-1][0]) if found else after)
+        told = Events(events=[_event(fact) for _, fact in found], next=found[-1][1].id if found else after)
         return Response(told.model_dump_json().encode(), media_type="application/json")
 
     return routes
@@ -218,6 +223,16 @@ async def _own(request: Request, journey_id: str) -> str:
         return await edge_of(request).known(journey_id)
     except Refuse:
         raise Refuse("not_yours") from None
+
+
+async def _place_of(edge: Edge, channel_id: str, event_id: str) -> int:
+    """Where the channel's own event stands in the stream; 0, the beginning, for one it never had or that is gone
+    with everything before it.
+    """
+    if event_id == "0":
+        return 0
+    found = await edge.ground.bus.history(subjects.PARTNER, subjects.partner_fact(channel_id, "*", event_id), 0, 1)
+    return found[0][0] if found else 0
 
 
 def _event(fact: StoredFact) -> CloudEvent:

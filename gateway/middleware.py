@@ -176,20 +176,22 @@ class BodyGuard:
             return
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._seconds
-        seen, whole, answering = 0, False, False
+        seen, whole, answering, refused = 0, False, False, False
 
         async def guarded() -> Message:
-            nonlocal seen, whole
+            nonlocal seen, whole, refused
             if whole:
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
+                refused = True
                 raise Refuse("body_too_slow") from None
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > limit:
+                    refused = True
                     raise Refuse("body_too_large")
                 whole = not message.get("more_body", False)
             return message
@@ -197,6 +199,9 @@ class BodyGuard:
         async def answered(message: Message) -> None:
             nonlocal answering
             answering = True
+            if refused and message["type"] == "http.response.start":
+                # The application has made a problem of it; the rest of the body is not waited for.
+                MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         try:

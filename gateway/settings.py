@@ -32,6 +32,6 @@ class GatewaySettings(Settings):
     gateway_stream_seconds: Annotated[float, Field(gt=0, le=3600)] = 600.0
     """Life of one event stream; the page opens the next."""
     gateway_body_seconds: Annotated[float, Field(gt=0)] = 15.0
-    """How long a request's body may take to arrive."""
+    """How long a request's head may take to arrive, and then its body."""
     gateway_stop_seconds: Annotated[int, Field(ge=1, le=30)] = 3
     """How long open requests may still take when the process stops."""

@@ -133,6 +133,13 @@ async def test_a_channel_reads_its_own_events_and_no_others(at: Doorway) -> None
     assert end == {"events": [], "next": rest["next"]}
     theirs = (await at.call("GET", "/v1/events", headers=at.bearer("north_agency"))).json
     assert [event["data"]["policy_no"] for event in theirs["events"]] == ["PDAA2"]
+    # A cursor is an id of one's own: it counts nothing, and another's leads nowhere.
+    assert page["next"] == mine["events"][0]["id"]
+    path = f"/v1/events?after={mine['next']}"
+    assert (await at.call("GET", path, headers=at.bearer("north_agency"))).json == theirs
+    for wrong in ("1", "x", "*", ">", "0" * 27, "Z" * 25 + "*", "Z" * 25 + "%0A"):
+        got = await at.call("GET", f"/v1/events?after={wrong}", headers=at.bearer("north_agency"))
+        assert got.code == "invalid_fields", wrong
 
 
 def test_the_durable_is_named() -> None:
