@@ -61,9 +61,11 @@ class NatsServer:
     async def wipe(self) -> None:
         """Removes every stream, so that a test begins on an empty bus without paying for a new server."""
         client = await nats.connect(self.url)
-        js = client.jetstream()
-        await asyncio.gather(*(js.delete_stream(info.config.name or "") for info in await js.streams_info()))
-        await client.close()
+        try:
+            js = client.jetstream()
+            await asyncio.gather(*(js.delete_stream(info.config.name or "") for info in await js.streams_info()))
+        finally:
+            await client.close()
 
 
 @contextmanager
