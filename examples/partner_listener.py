@@ -4,8 +4,8 @@
 
 Needs only `pip install nats-py[nkeys]`. The seed comes from the insurer. Each fact is printed as one line of JSON;
 a fact may come again (after a crash between printing and acknowledging), so a real program stores ``ce-id`` and
-skips what it has. ``ce-sequence`` within ``ce-source`` has no gaps: a missing number means a missing fact, and
-``GET /v1/events?after=`` has it.
+skips what it has. Facts of one journey (``ce-subject``) come in the order of ``ce-sequence``; some numbers are left
+out, because not every fact is for partners. ``GET /v1/events?after=`` gives the same facts over HTTP.
 """
 
 from __future__ import annotations

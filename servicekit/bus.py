@@ -50,11 +50,20 @@ REQUEST_SECONDS: Final = 10.0
 ACK_WAIT_SECONDS: Final = 10.0
 """What a process took and did not settle before it died comes again after so long; a slow handler says it lives."""
 MAX_DELIVER: Final = 100
+"""Tries until a message is put aside with its reason."""
+MAX_DELIVER_OF_SERVER: Final = 2 * MAX_DELIVER
+"""More than ours: where putting aside itself fails, or a process dies at it, the message must still come again."""
 MAX_ACK_PENDING: Final = 256
 BATCH: Final = 64
 LONGEST_DELAY_SECONDS: Final = 60.0
 LONGEST_WAIT_SECONDS: Final = 2.0
 """For what waits on an earlier message: that one is on its way, and a customer may be waiting with it."""
+FINISH_SECONDS: Final = 0.6
+"""At the end, for what was begun. What does not finish comes again or is asked again: a stop may not take 2 s."""
+DRAIN_SECONDS: Final = 0.5
+MEASURE_SECONDS: Final = 1.0
+CONNECT_SECONDS: Final = 5.0
+"""For the first connection; then it is the supervisor's turn to start us again."""
 _ONE_PER_SUBJECT: Final = 10077  # "maximum messages per subject exceeded": it is already there
 
 
@@ -103,7 +112,7 @@ class Bus:
         self._metrics = metrics
         self._micro: MicroService | None = None
         self._loops: list[asyncio.Task[None]] = []
-        self._consumers: dict[str, tuple[str, str]] = {}
+        self._consumers: dict[str, tuple[Stream, str]] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -121,21 +130,23 @@ class Bus:
         if settings.nats_seed_file is not None:
             options["nkeys_seed"] = str(settings.nats_seed_file)
         try:
-            client = await nats.connect(
-                settings.nats_url,
-                name=name,
-                connect_timeout=2,
-                ping_interval=15,
-                drain_timeout=1,
-                # Never gives up: a process that outlives its server must find it again (liveness tells of it).
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
-                allow_reconnect=True,
-                error_cb=on_error,
-                disconnected_cb=on_change,
-                reconnected_cb=on_change,
-                **options,
-            )
+            # Given no end of attempts, the driver would not come back from here either.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                client = await nats.connect(
+                    settings.nats_url,
+                    name=name,
+                    connect_timeout=2,
+                    ping_interval=15,
+                    drain_timeout=DRAIN_SECONDS,
+                    # Never gives up: a process that outlives its server must find it again (liveness tells of it).
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.5,
+                    allow_reconnect=True,
+                    error_cb=on_error,
+                    disconnected_cb=on_change,
+                    reconnected_cb=on_change,
+                    **options,
+                )
         except (OSError, nats.errors.Error, TimeoutError) as error:
             raise BusUnavailable("no connection to the bus") from error
         return cls(client, name, metrics)
@@ -175,10 +186,17 @@ class Bus:
         time is the listener's own business. Dead letters after ``MAX_DELIVER`` tries.
         """
         await self._consumer(stream, durable, filter_subject)
-        self._consumers[durable] = (stream.name, durable)
-        self._loops.append(
-            asyncio.create_task(self._pull(stream, durable, filter_subject, listener), name=f"listen-{durable}")
-        )
+        self._consumers[durable] = (stream, filter_subject)
+        if not self._loops:
+            self._loops.append(asyncio.create_task(self._look_after(), name="look-after-consumers"))
+        self._loops.append(asyncio.create_task(self._pull(stream, durable, listener), name=f"listen-{durable}"))
+
+    async def _look_after(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), MEASURE_SECONDS)
+                return
+            await self.measure()
 
     async def _consumer(self, stream: Stream, durable: str, filter_subject: str) -> None:
         wish = ConsumerConfig(
@@ -187,7 +205,7 @@ class Bus:
             ack_policy=AckPolicy.EXPLICIT,
             deliver_policy=DeliverPolicy.ALL,
             ack_wait=ACK_WAIT_SECONDS,
-            max_deliver=MAX_DELIVER,
+            max_deliver=MAX_DELIVER_OF_SERVER,
             max_ack_pending=MAX_ACK_PENDING,
         )
         try:
@@ -199,7 +217,7 @@ class Bus:
             if getattr(got, field) != getattr(wish, field):
                 raise BusUnavailable(f"consumer {durable}: the server kept {field} otherwise than asked")
 
-    async def _pull(self, stream: Stream, durable: str, filter_subject: str, listener: Listener) -> None:
+    async def _pull(self, stream: Stream, durable: str, listener: Listener) -> None:
         subscription = await self._js.pull_subscribe_bind(durable=durable, stream=stream.name)
         running: set[asyncio.Task[None]] = set()
         try:
@@ -209,12 +227,6 @@ class Bus:
                     # customer waits for what is kept back.
                     messages = await subscription.fetch(1, timeout=2)
                 except (nats.errors.TimeoutError, TimeoutError):
-                    continue
-                except nats.js.errors.NotFoundError:
-                    # The consumer went with its stream (a server that lost its disk): make it anew.
-                    with suppress(BusUnavailable):
-                        await self._consumer(stream, durable, filter_subject)
-                    await self._pause()
                     continue
                 except nats.errors.Error as error:
                     log.warning("fetch failed", extra={"consumer": durable, "error": type(error).__name__})
@@ -231,7 +243,9 @@ class Bus:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
             if running:
-                await asyncio.wait(running, timeout=1.5)
+                await asyncio.wait(running, timeout=FINISH_SECONDS)
+                for task in running:
+                    task.cancel()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
@@ -325,8 +339,15 @@ class Bus:
     async def redrive(self, stream: str, durable: str) -> int:
         """Publishes the dead letters of one consumer again, oldest first, and removes them. Returns how many.
 
-        Every listener of the subject gets them again and passes over what it already knows.
+        Every listener of the subject gets them again and passes over what it already knows. Raises
+        ``BusUnavailable``; what was not driven by then still waits, and it is simply run again.
         """
+        try:
+            return await self._redrive(stream, durable)
+        except (nats.errors.Error, TimeoutError) as error:
+            raise BusUnavailable("the dead letters cannot be driven now") from error
+
+    async def _redrive(self, stream: str, durable: str) -> int:
         subject = subjects.dead_letter(stream, durable)
         # What comes back while we are at it was driven already: not again in this round.
         last = (await self._js.stream_info(subjects.DEAD.name)).state.last_seq
@@ -343,24 +364,33 @@ class Bus:
             origin = headers.pop("Toubao-Dead-Subject")
             for key in ("Toubao-Dead-Reason", "Toubao-Dead-Consumer"):
                 headers.pop(key, None)
-            headers["Nats-Replay-Of"] = headers["ce-id"]
-            headers["Nats-Msg-Id"] = f"replay.{sequence}.{headers['ce-id']}"
+            # What is no fact of ours has no id; it is driven all the same, or it would bar the way for ever.
+            known = headers.get("ce-id", "none")
+            headers["Nats-Replay-Of"] = known
+            headers["Nats-Msg-Id"] = f"replay.{sequence}.{known}"
             await self._js.publish(origin, raw.data or b"", headers=headers)
             await self._js.delete_msg(subjects.DEAD.name, sequence)
             done, at = done + 1, sequence + 1
 
     async def measure(self) -> None:
-        """Sets the gauges of this process's consumers from what the server says."""
-        for durable, (stream, name) in self._consumers.items():
-            with suppress(nats.errors.Error, TimeoutError):
-                info = await self._js.consumer_info(stream, name)
+        """Sets the gauges of this process's consumers from what the server says, and makes a consumer anew that went
+        with its stream (a server that lost its disk): the driver takes that for a fetch that found nothing.
+        """
+        for durable, (stream, filter_subject) in self._consumers.items():
+            with suppress(nats.errors.Error, TimeoutError, BusUnavailable):
+                try:
+                    info = await self._js.consumer_info(stream.name, durable)
+                except nats.js.errors.NotFoundError:
+                    log.warning("a consumer is gone and made anew", extra={"consumer": durable})
+                    await self._consumer(stream, durable, filter_subject)
+                    continue
                 waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
                 self._metrics.consumer(
                     durable,
                     pending=info.num_pending or 0,
                     ack_pending=info.num_ack_pending or 0,
                     redelivered=info.num_redelivered or 0,
-                    oldest_age_seconds=await self._oldest(stream, info.ack_floor, info.config.filter_subject)
+                    oldest_age_seconds=await self._oldest(stream.name, info.ack_floor, info.config.filter_subject)
                     if waiting
                     else 0.0,
                 )
@@ -418,6 +448,9 @@ class Bus:
         self._micro = await add_service(self._client, name=service, version=version, description=f"Toubao {service}")
         for kind, answer in answers.items():
             await self._micro.add_endpoint(name=kind.verb, subject=kind.subject(), handler=self._answerer(kind, answer))
+        # Ready means that a request made from now on finds us: the server must know first.
+        with suppress(nats.errors.Error, TimeoutError):
+            await self._client.flush(timeout=2)
 
     def _answerer(self, kind: type[Request], answer: Answerer) -> Callable[[MicroRequest], Awaitable[None]]:
         async def respond(request: MicroRequest) -> None:
@@ -456,14 +489,19 @@ class Bus:
         """Takes nothing new and finishes what was begun. Call before the service's own things close."""
         self._stopping.set()
         if self._micro is not None:
-            await self._micro.stop()
+            # Without a connection there is nothing to unsubscribe from, and the driver raises.
+            with suppress(nats.errors.Error, TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await self._micro.stop()
             self._micro = None
         for task in self._loops:
             task.cancel()
-        if self._loops:
-            await asyncio.wait(self._loops, timeout=2)
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=1)
+        ending = {*self._loops, *self._answering}
+        if ending:
+            await asyncio.wait(ending, timeout=FINISH_SECONDS + 0.1)
+        for task in self._answering:
+            task.cancel()
+        self._loops.clear()
 
     async def close(self) -> None:
         await self.quiesce()
@@ -471,8 +509,9 @@ class Bus:
             with suppress(nats.errors.Error, TimeoutError):
                 await self._client.drain()
         else:
-            # Draining a connection that is reconnecting raises.
-            with suppress(nats.errors.Error):
+            # Draining a connection that is reconnecting raises, and closing may: the driver still writes what it held
+            # back. That is lost to this connection only, the store has it.
+            with suppress(nats.errors.Error, OSError, RuntimeError):
                 await self._client.close()
 
 

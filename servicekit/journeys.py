@@ -337,7 +337,7 @@ class Journeys(Generic[S]):
     async def settle(self) -> None:
         """Waits for relays under way; call at the end."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1)
+            await asyncio.wait(self._tasks, timeout=0.3)
 
     # -- small things --------------------------------------------------------------------------------------
 

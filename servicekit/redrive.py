@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from servicekit.bus import Bus
+from servicekit.bus import Bus, BusUnavailable
+from servicekit.runner import settings_or_exit
 from servicekit.settings import Settings
 from servicekit.telemetry.metrics import Metrics
 
@@ -23,7 +24,10 @@ def main() -> None:
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     stream, consumer = sys.argv[1:]
-    sys.stdout.write(f"{asyncio.run(redrive(Settings.read(), stream, consumer))} driven again\n")
+    try:
+        sys.stdout.write(f"{asyncio.run(redrive(settings_or_exit(Settings), stream, consumer))} driven again\n")
+    except BusUnavailable as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Final
 
 from contracts import subjects
-from servicekit.bus import Bus
+from servicekit.bus import Bus, BusUnavailable
+from servicekit.runner import settings_or_exit
 from servicekit.settings import Settings
 from servicekit.store import Cursor, StoredFact, open_store
 from servicekit.telemetry.metrics import Metrics
 
 PAGE = 100
+SERVICES: Final = (*subjects.JOURNEY_SERVICES, *subjects.AFTERCARE_SERVICES)
 
 
 def subject_of(journey_id: str, fact: StoredFact) -> str:
@@ -46,9 +49,12 @@ async def republish(settings: Settings, service: str) -> int:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1] not in SERVICES:
         sys.exit(__doc__)
-    sys.stdout.write(f"{asyncio.run(republish(Settings.read(), sys.argv[1]))} facts published\n")
+    try:
+        sys.stdout.write(f"{asyncio.run(republish(settings_or_exit(Settings), sys.argv[1]))} facts published\n")
+    except BusUnavailable as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import uvloop
+from pydantic import ValidationError
 from ulid import ULID
 
 from servicekit.blobs import FileBlobs
 from servicekit.bus import Bus
 from servicekit.service import Ground, Service
-from servicekit.settings import Settings
+from servicekit.settings import PREFIX, Settings, UnknownSetting
 from servicekit.store import open_store
 from servicekit.telemetry.logs import configure_logs
 from servicekit.telemetry.metrics import Metrics
@@ -27,7 +28,7 @@ from servicekit.vault import Vault
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS: Final = 5.0
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 def utc_now() -> datetime:
@@ -102,10 +103,27 @@ def _pinged(under: Ground[Any]) -> Callable[[], Any]:
     return check
 
 
+def settings_or_exit(kind: type[SettingsT]) -> SettingsT:
+    """The settings, or an end with one line a variable that says what is wrong and never what it held."""
+    try:
+        return kind.read()
+    except UnknownSetting as error:
+        sys.stderr.write(f"{error}: no such setting\n")
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False, include_input=False):
+            name = PREFIX + "_".join(str(part) for part in fault["loc"]).upper()
+            sys.stderr.write(f"{name}: {fault['msg']}\n")
+    sys.exit(2)
+
+
 def run(kind: type[Service[Any, Any]]) -> None:
-    """``python -m services.<name>``: until SIGTERM or SIGINT, then stops within seconds."""
-    settings = kind.settings.read()
+    """``python -m services.<name>``: until SIGTERM or SIGINT, then stops within two seconds.
+
+    Exit status 2: the settings are wrong. 1: it could not start, or broke. 0: it was told to stop and did.
+    """
+    settings = settings_or_exit(kind.settings)
     configure_logs(kind.name, settings.log_level)
+    log.info("starting", extra={"settings": settings.shown()})
     provider = configure_traces(kind.name, file=settings.traces_file)
 
     async def main() -> None:

@@ -199,7 +199,7 @@ class Service(Generic[S, SettingsT]):
         await self.bus.quiesce()
         working = [*self._working.values()]
         if working:
-            await asyncio.wait(working, timeout=1)
+            await asyncio.wait(working, timeout=0.3)
         for task in working:
             task.cancel()
         await self.journeys.settle()
@@ -411,7 +411,6 @@ class Service(Generic[S, SettingsT]):
             if clock >= self._pauses.get(document.id, (0, 0.0))[1]:
                 self._begin(document.id)
         await self.swept()
-        await self.bus.measure()
 
     async def swept(self) -> None:
         """A service's own periodic look, with the sweeper."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
+
 PREFIX = "TOUBAO_"
+OTHERS: Final = (*JOURNEY_SERVICES, *AFTERCARE_SERVICES, "gateway", "sandbox", "simulator", "port")
+"""Whose settings may stand in the same environment: a variable that begins so is for its owner to judge."""
+_PASSWORD_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_SECRET: Final = re.compile(r"(secret|password|token|seed|pepper|_key|api_v3)$")
 
 
 class UnknownSetting(ValueError):
@@ -49,8 +56,15 @@ class Settings(BaseSettings):
     def read(cls) -> Self:
         """From the environment. Raises ``UnknownSetting`` for a variable of ours that nobody declares."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
-        mine = f"{PREFIX}{cls.service.upper()}_"
-        for name in os.environ:
-            if cls.service and name.startswith(mine) and name not in known:
+        elsewhere = tuple(f"{PREFIX}{owner.upper()}_" for owner in OTHERS if owner != cls.service)
+        for name in sorted(os.environ):
+            if name.startswith(PREFIX) and name not in known and not name.startswith(elsewhere):
                 raise UnknownSetting(name)
         return cls()
+
+    def shown(self) -> dict[str, str]:
+        """What may be printed at start: every setting, secrets and passwords in addresses masked."""
+        return {
+            name: "***" if _SECRET.search(name) and value else _PASSWORD_IN_URL.sub("***@", str(value))
+            for name, value in ((name, getattr(self, name)) for name in type(self).model_fields)
+        }

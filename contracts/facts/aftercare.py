@@ -23,6 +23,8 @@ class SurveyDue(Fact):
 
 
 class SurveyInvited(Fact):
+    """The customer was offered the survey after issuance; whether they answer is theirs to say."""
+
     service = "nps"
     name = "survey_invited"
 
@@ -55,6 +57,8 @@ class SurveyAnswered(Fact):
 
 
 class SurveySkipped(Fact):
+    """The customer passed the survey by; it costs them nothing (I29)."""
+
     service = "nps"
     name = "survey_skipped"
 
@@ -73,6 +77,8 @@ class ReferralDue(Fact):
 
 
 class ReferralOffered(Fact):
+    """The customer was offered a plain link to the insurer's app; no policy depends on it (I29)."""
+
     service = "appdownload"
     name = "referral_offered"
 

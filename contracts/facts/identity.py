@@ -105,6 +105,8 @@ class OtpSent(Fact):
 
 
 class OtpVerified(Fact):
+    """The code sent to this phone came back, within its time and tries and for the purpose it was sent for."""
+
     service = "identity"
     name = "otp_verified"
 

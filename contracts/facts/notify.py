@@ -26,6 +26,8 @@ class MessageQueued(Fact):
 
 
 class MessageSent(Fact):
+    """The provider took the message, under a reference of its own; whether it arrived is not known."""
+
     service = "notify"
     name = "message_sent"
 
@@ -35,6 +37,8 @@ class MessageSent(Fact):
 
 
 class MessageFailed(Fact):
+    """The message was given up for good and will not be sent."""
+
     service = "notify"
     name = "message_failed"
 

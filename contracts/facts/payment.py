@@ -93,6 +93,8 @@ class RefundRequested(Fact):
 
 
 class Refunded(Fact):
+    """The channel paid a refund back to the account the premium came from."""
+
     service = "payment"
     name = "refunded"
 
