@@ -217,7 +217,7 @@ class Signing(Service[SigningState, SigningSettings]):
         except MissingGlyph as missing:
             # Here rather than after the payment. The characters are of somebody's name: only their numbers are logged.
             points = [f"U+{ord(character):04X}" for character in missing.characters]
-            log.error("form cannot be drawn", extra={"journey_id": act.journey_id, "points": points})
+            log.warning("form cannot be drawn", extra={"journey_id": act.journey_id, "points": points})
             raise Refuse("form_undrawable", product=terms.product) from None
 
     async def _channel(self, journey_id: str, opened: JourneyOpened) -> dict[str, str]:
