@@ -201,7 +201,9 @@ def check_order(state: PaymentState, asked: OrderTerms, attempt: int, now: datet
     page showed is what was confirmed, to the fen (I12, I17, I18).
     """
     progress = state.progress
-    progress.check_alive()
+    if now > progress.check_alive().expires_at:
+        # Whether or not the fact of its end has come by.
+        raise Refuse("journey_expired")
     if state.paid is not None:
         raise Refuse("order_paid")
     progress.check_identity(attempt, now)

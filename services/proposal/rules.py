@@ -144,7 +144,7 @@ def terms_of(
     subject: Mapping[str, Committed],
     fields: Mapping[str, Committed],
 ) -> ProductTerms:
-    """The terms of one product with their lock. Only the subject's values this product declares enter it."""
+    """The terms of one product with their lock; the whole subject enters it, also what only another product asks."""
     covers = {cover.cover for cover in part.covers}
     unlocked = ProductTerms(
         product=product.code,

@@ -537,6 +537,12 @@ async def test_I14_what_issuance_refused_for_good_goes_back_by_itself(till: Till
     assert till.issuance.renounced == [], "it has given its word already"
 
 
+async def test_no_order_after_the_journeys_time_though_nobody_said_it_ended(till: Till) -> None:
+    till.at.clock.pass_by(hours=72, seconds=1)
+    assert await refuses(till.order()) == "journey_expired"
+    assert not await till.made(facts.OrderPlaced)
+
+
 async def test_I5_a_product_dropped_while_the_order_was_placed_closes_the_order(till: Till) -> None:
     order = await till.order()
     extra = next(terms.product for terms in till.buyer.progress.chosen() if terms.optional)
