@@ -26,11 +26,12 @@ from contracts.facts.payment import OrderPlaced, PaymentConfirmed
 from contracts.facts.proposal import ProductChosen, ProductDropped, TermsConfirmed
 from contracts.facts.signing import FormReviewed, FormsSigned
 from contracts.problems import Refuse
-from contracts.values import ActProof, Committed, PremiumLine
+from contracts.values import ActProof, Committed, PremiumLine, sha256_hex
 from deploy.simulator.device import Device
 from products import Release
 from products.publish import PRODUCTS as FOLDER
 from products.publish import publish
+from servicekit.proof import verify_proof
 from servicekit.runner import new_ulid
 from services.evidence import verify
 from services.evidence.archive import archive
@@ -579,6 +580,37 @@ async def test_I5_an_optional_product_removed_after_the_signature_leaves_the_oth
             data, _ = await export(at, journey.id, **asked)
             status, found = judged(data, parties)
             assert (status, found.doubts) == (0, [])
+
+
+async def test_a_customer_who_spells_things_their_own_way_spoils_no_evidence(
+    tmp_path: Path, nats: NatsServer, parties: Parties, tsa: str
+) -> None:
+    """Whatever the gateway takes, the verifier must take: or the customer decides whether there is proof."""
+
+    class Playful(Journey):
+        async def proof(self, body: dict[str, Any], verb: str) -> ActProof:
+            made = await super().proof(body, verb)
+            raw = json.dumps(body)
+            if "total_fen" in body:
+                raw = raw.replace(f'"total_fen": {body["total_fen"]}', f'"total_fen": "{body["total_fen"]}"')
+            if "name" in body:
+                raw = '{"name": "x",' + raw[1:]
+            spelled = made.proof.url.replace("http:", "HTTP:").replace("-", "%2d") + "?a=b#c"
+            jws = self.at.device.proof("POST", spelled, raw.encode(), nonce=new_ulid(), jti="always-the-same")
+            verify_proof(jws, method="POST", url=made.proof.url, body_sha256=sha256_hex(raw.encode()))
+            return made.model_copy(
+                update={
+                    "proof": made.proof.model_copy(update={"jws": jws}),
+                    "body": await self.at.vault.seal(self.id, raw),
+                }
+            )
+
+    async with evidence(tmp_path, nats, parties, tsa) as (at, release):
+        journey = Playful(at, release, parties, tsa)
+        await journey.pass_through()
+        data, _ = await export(at, journey.id)
+        status, found = judged(data, parties)
+        assert (status, found.doubts) == (0, [])
 
 
 async def test_a_proof_that_does_not_verify_is_altered(
