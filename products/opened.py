@@ -11,6 +11,7 @@ from contracts.facts.proposal import Party, ProductTerms
 from contracts.values import Committed
 from products.model import FieldRule, FieldType, Product
 
+
 class Bought(Protocol):
     """Who buys what: the fact that opened the journey, or the proposal's view of it."""
 

@@ -82,8 +82,11 @@ def environment_is_read_by_settings_alone(source: Source) -> Iterator[str]:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
     }
     for node in ast.walk(source.tree):
-        names_it = isinstance(node, ast.Attribute) and dotted(node) in {"os.environ", "os.environb"}
-        if names_it and id(node) not in set_only:
+        if (
+            isinstance(node, ast.Attribute)
+            and dotted(node) in {"os.environ", "os.environb"}
+            and id(node) not in set_only
+        ):
             yield f"{source.name}:{node.lineno} reads the environment"
         if isinstance(node, ast.Call) and dotted(node.func) in {"os.getenv", "getenv", "os.getenvb"}:
             yield f"{source.name}:{node.lineno} reads the environment"

@@ -13,7 +13,7 @@ from typing import Any
 import nats
 import pytest
 
-from contracts.commands.identity import IssueNonce
+from contracts.commands.identity import IssueNonce, Nonce
 from contracts.commands.payment import PlaceOrder
 from contracts.commands.signing import SignForms
 from contracts.facts import signing
@@ -140,7 +140,7 @@ async def test_a_corrupt_gateway_cannot_talk_the_services_into_anything(whole: W
     ).encode()
     async with ground("corrupt", settings) as under:
         for kind, body in ((PlaceOrder, order), (SignForms, signature)):
-            nonce, _ = await under.bus.request(IssueNonce(), IssueNonce.reply)
+            nonce, _ = await under.bus.request(IssueNonce(), Nonce)
             url = f"{phone.base}/v1/journeys/{journey}/{kind.verb.replace('_', '-')}"
             token = phone.session.token
             assert token is not None

@@ -290,6 +290,7 @@ async def test_a_beat_leaves_nothing_behind(at: Desk) -> None:
 
 async def test_facts_left_unpublished_are_swept_up(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     journey = new_ulid()
+
     async def lost(*_: Any) -> bool:
         from servicekit.bus import BusUnavailable
 

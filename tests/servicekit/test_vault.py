@@ -75,9 +75,7 @@ async def test_a_file_carries_its_type_and_size(vault: Vault) -> None:
     assert await vault.open(JOURNEY, committed) == b"%PDF-" * 100_000
 
 
-async def test_I24_nothing_personal_is_on_disk_or_in_what_travels(
-    vault: Vault, tmp_path: Path
-) -> None:
+async def test_I24_nothing_personal_is_on_disk_or_in_what_travels(vault: Vault, tmp_path: Path) -> None:
     value = "11010519491231002X"
     committed = await vault.seal(JOURNEY, value)
     assert value.encode() not in everything_below(tmp_path)

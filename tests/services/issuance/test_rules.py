@@ -40,7 +40,7 @@ def bought(tmp_path_factory: pytest.TempPathFactory) -> Purchase:
 
     async def untold(*_: object) -> None: ...
 
-    at.tell = untold
+    cast(Any, at).tell = untold
     buyer = asyncio.run(purchase(at, published(folder / "releases")).up_to("paid"))
     heads = Counter(fact.service for fact in buyer.facts if fact.service != "payment")
     buyer.facts = [
