@@ -87,7 +87,7 @@ def environment_is_read_by_settings_alone(source: Source) -> Iterator[str]:
             and dotted(node) in {"os.environ", "os.environb"}
             and id(node) not in set_only
         ):
-            yield f"{source.name}:{node.lineno} reads the environment"
+            yield f"{source.name}:{getattr(node, 'lineno', 0)} reads the environment"
         if isinstance(node, ast.Call) and dotted(node.func) in {"os.getenv", "getenv", "os.getenvb"}:
             yield f"{source.name}:{node.lineno} reads the environment"
         if isinstance(node, ast.ImportFrom) and node.module == "os":
