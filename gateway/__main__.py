@@ -21,7 +21,7 @@ import uvloop
 from gateway.app import create_app
 from gateway.settings import GatewaySettings
 from gateway.wire import bounded
-from servicekit.runner import ground
+from servicekit.runner import ground, settings_or_exit
 from servicekit.service import Ground
 from servicekit.telemetry.logs import configure_logs
 from servicekit.telemetry.ops import OpsServer
@@ -109,8 +109,9 @@ async def _pinged(under: Ground[GatewaySettings]) -> str | None:
 
 
 def main() -> None:
-    settings = GatewaySettings.read()
+    settings = settings_or_exit(GatewaySettings)
     configure_logs("gateway", settings.log_level)
+    log.info("starting", extra={"settings": settings.shown()})
     provider = configure_traces("gateway", file=settings.traces_file)
 
     async def run() -> None:
