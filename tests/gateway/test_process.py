@@ -69,14 +69,14 @@ async def test_it_starts_serves_and_stops(tmp_path: Path, nats: NatsServer, rele
 
 async def test_it_says_what_is_wrong_and_ends(tmp_path: Path, nats: NatsServer, release: Release) -> None:
     told = environment(tmp_path, nats, free_port(), free_port())
-    wrong = [{"TOUBAO_GATEWAY_CHANNELS_FILE": str(tmp_path / "none.yaml")}, {"TOUBAO_GATEWAY_LIMIT": "1"}]
-    for one in wrong:
+    wrong = [({"TOUBAO_GATEWAY_CHANNELS_FILE": str(tmp_path / "none.yaml")}, 1), ({"TOUBAO_GATEWAY_LIMIT": "1"}, 2)]
+    for one, status in wrong:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gateway", cwd=ROOT, env={**told, **one},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         said, _ = await asyncio.wait_for(process.communicate(), 30)
-        assert process.returncode == 1, said
+        assert process.returncode == status, said
         assert b"none.yaml" in said or b"TOUBAO_GATEWAY_LIMIT" in said
 
 
