@@ -245,6 +245,7 @@ class Journeys(Generic[S]):
                     raise Retry(f"waiting for {source} {heard + 1}")
                 try:
                     fact = read_fact(stored.type, stored.data)
+                    state = await self._keep(journey_id, state, stored)
                 except ValueError as error:
                     raise Unhandleable(f"{stored.type} does not fit its contract") from error
                 evolved = self._evolve(state, fact)
@@ -256,6 +257,10 @@ class Journeys(Generic[S]):
                 self._after_save(saved)
                 return True
         raise Retry("somebody else keeps saving")
+
+    async def _keep(self, journey_id: str, state: S, stored: StoredFact) -> S:  # noqa: ARG002
+        """For who keeps the heard bytes themselves, before they are folded. Raises ValueError for what cannot be."""
+        return state
 
     # -- saving --------------------------------------------------------------------------------------------
 

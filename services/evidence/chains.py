@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from contracts.facts.base import read_fact
-from servicekit.bus import Retry, Unhandleable
-from servicekit.journeys import TRIES, Journeys
-from servicekit.store import Collection, Document, StoredFact, VersionConflict
+from servicekit.journeys import Journeys
+from servicekit.store import Collection, Document, StoredFact
 from services.evidence import chain
 from services.evidence.chain import Entry
 from services.evidence.rules import OWN, EvidenceState
@@ -28,35 +26,9 @@ class Chains(Journeys[EvidenceState]):
         self._entries = entries
         self._salt = salt
 
-    async def hear(self, stored: StoredFact) -> bool:
-        """As for any service, and the fact's bytes and attributes become the next entry of the chain.
-
-        Raises ``Retry``, ``Unhandleable``.
-        """
-        journey_id, source = stored.subject, stored.source.rpartition("/")[2]
-        async with self._lock(journey_id):
-            for _ in range(TRIES):
-                document = await self.collection.get(journey_id) or Document(journey_id)
-                state = self._load(document)
-                heard = state.heard.get(source, 0)
-                if stored.sequence <= heard:
-                    return False
-                if stored.sequence > heard + 1:
-                    raise Retry(f"waiting for {source} {heard + 1}")
-                try:
-                    fact = read_fact(stored.type, stored.data)
-                    grown = await self._grow(document.id, state, [stored])
-                except ValueError as error:
-                    raise Unhandleable(f"{stored.type} does not fit its contract") from error
-                grown = self._evolve(grown, fact)
-                grown = grown.model_copy(update={"heard": {**state.heard, source: stored.sequence}})
-                try:
-                    saved = await self._save(self._with(document, grown))
-                except VersionConflict:
-                    continue
-                self._after_save(saved)
-                return True
-        raise Retry("somebody else keeps saving")
+    async def _keep(self, journey_id: str, state: EvidenceState, stored: StoredFact) -> EvidenceState:
+        """The fact's bytes and attributes become the next entry of the chain."""
+        return await self._grow(journey_id, state, [stored])
 
     async def entries(self, journey_id: str, head: str | None, count: int) -> list[Entry]:
         """The chain's entries up to ``head``, every hash computed again. Raises ``chain.Damaged``."""
