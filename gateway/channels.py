@@ -103,7 +103,7 @@ def router() -> APIRouter:
         },
     )  # fmt: skip
     async def submit(request: Request) -> Response:
-        edge, channel = edge_of(request), channel_of(request)
+        edge, channel = edge_of(request), await channel_of(request)
         command_id = idempotency_key(request)
         body = await json_body(request)
         _check_is_object(body)
@@ -133,7 +133,7 @@ def router() -> APIRouter:
         after: Annotated[str, Query(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")] = BEGINNING,
         limit: Annotated[int, Query(ge=1, le=100)] = 50,
     ) -> Response:
-        edge, channel = edge_of(request), channel_of(request)
+        edge, channel = edge_of(request), await channel_of(request)
         query = ListProposals(journey_id=after, channel_id=channel.channel_id, limit=limit)
         states, _ = await edge.ask(query, ProposalStates)
         return Response(states.model_dump_json().encode(), media_type="application/json")
@@ -151,7 +151,7 @@ def router() -> APIRouter:
         },
     )
     async def withdraw(request: Request, journey_id: str) -> Response:
-        edge, channel = edge_of(request), channel_of(request)
+        edge, channel = edge_of(request), await channel_of(request)
         command_id = idempotency_key(request)
         asked = await json_of(request, Withdrawal)
         command = WithdrawProposal(
@@ -172,7 +172,7 @@ def router() -> APIRouter:
         **keyed,
     )
     async def resend(request: Request, journey_id: str) -> Response:
-        edge, channel = edge_of(request), channel_of(request)
+        edge, channel = edge_of(request), await channel_of(request)
         command_id = idempotency_key(request)
         command = ResendLink(
             command_id=command_id, journey_id=await _own(request, journey_id), channel_id=channel.channel_id
@@ -193,7 +193,7 @@ def router() -> APIRouter:
         after: Annotated[str, Query(pattern=r"^(0|[0-9A-HJKMNP-TV-Z]{26})$")] = "0",
         limit: Annotated[int, Query(ge=1, le=100)] = 50,
     ) -> Response:
-        edge, channel = edge_of(request), channel_of(request)
+        edge, channel = edge_of(request), await channel_of(request)
         found = await edge.ground.bus.history(
             subjects.PARTNER,
             subjects.partner_facts_of(channel.channel_id),

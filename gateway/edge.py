@@ -66,7 +66,7 @@ def credentials_of(request: Request) -> tuple[str, str]:
     return scheme.lower(), value.strip()
 
 
-def channel_of(request: Request) -> Channel:
+async def channel_of(request: Request) -> Channel:
     """Raises ``Refuse``: ``credentials_missing`` or ``credentials_invalid``."""
     scheme, key = credentials_of(request)
     channel = edge_of(request).credentials.channel(key) if scheme == "bearer" else None
@@ -75,7 +75,7 @@ def channel_of(request: Request) -> Channel:
     return channel
 
 
-def staff_of(request: Request, *roles: Role) -> StaffMember:
+async def staff_of(request: Request, *roles: Role) -> StaffMember:
     """Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid`` or ``role_missing``."""
     scheme, key = credentials_of(request)
     member = edge_of(request).credentials.member(key) if scheme == "bearer" else None

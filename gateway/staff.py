@@ -106,7 +106,7 @@ def router() -> APIRouter:
         **described(PackWanted, keyed=True),
     )
     async def build_pack(request: Request) -> Response:
-        edge, member = edge_of(request), staff_of(request, *MAY["build_pack"])
+        edge, member = edge_of(request), await staff_of(request, *MAY["build_pack"])
         command_id = idempotency_key(request)
         wanted = await json_of(request, PackWanted)
         if not wanted.masked and not member.roles & set(MAY["unmask"]):
@@ -155,7 +155,7 @@ def router() -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=100)] = 50,
     ) -> Response:
         edge = edge_of(request)
-        staff_of(request, *MAY["read_unmaskings"])
+        await staff_of(request, *MAY["read_unmaskings"])
         found = await edge.ground.store.collection("unmaskings").find(after=Cursor(after), limit=limit)
         listed = tuple(Unmasking.model_validate(document.state) for document in found)
         return _json(Unmaskings(unmaskings=listed, next=found[-1].id if found else after))
@@ -170,7 +170,7 @@ def router() -> APIRouter:
     )
     async def find_customers(request: Request) -> Response:
         edge = edge_of(request)
-        staff_of(request, *MAY["find_customers"])
+        await staff_of(request, *MAY["find_customers"])
         sought = await json_of(request, CustomerSought)
         index = edge.ground.vault.blind_index(sought.kind, normal(sought.kind, sought.value))
         found, _ = await edge.ask(FindCustomers(kind=sought.kind, index=index), Customers)
@@ -186,7 +186,7 @@ def router() -> APIRouter:
     )
     async def refund(request: Request) -> Response:
         edge = edge_of(request)
-        staff_of(request, *MAY["refund"])
+        await staff_of(request, *MAY["refund"])
         command_id = idempotency_key(request)
         wanted = await json_of(request, RefundWanted)
         await edge.known(wanted.journey_id)
@@ -208,7 +208,7 @@ def router() -> APIRouter:
         channel_id: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None,
         product: Annotated[str, Query(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None,
     ) -> Response:
-        staff_of(request, *MAY["read_scores"])
+        await staff_of(request, *MAY["read_scores"])
         report = ScoreReport(since=since, channel_id=channel_id, product=product)
         scores, _ = await edge_of(request).ask(report, Scores)
         return _json(scores)
@@ -222,7 +222,7 @@ def router() -> APIRouter:
         **described(),
     )
     async def read_referrals(request: Request) -> Response:
-        staff_of(request, *MAY["read_scores"])
+        await staff_of(request, *MAY["read_scores"])
         counts, _ = await edge_of(request).ask(ReferralReport(), ReferralCounts)
         return _json(counts)
 
@@ -239,7 +239,7 @@ def router() -> APIRouter:
         line: Annotated[str, Query(pattern=r"^[A-Z0-9]{4}$")],
         year: Annotated[int, Query(ge=2020, le=2200)],
     ) -> Response:
-        staff_of(request, *MAY["read_gaps"])
+        await staff_of(request, *MAY["read_gaps"])
         gaps, _ = await edge_of(request).ask(ListGaps(line=line, year=year), Gaps)
         return _json(gaps)
 
