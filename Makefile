@@ -1,6 +1,6 @@
 # Toubao. `make` alone says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test setup lint types format contracts lock clean
+.PHONY: help demo up test setup lint types format contracts web lock clean
 SHELL := /bin/bash
 BIN := .venv/bin
 # How many processes share the tests.
@@ -41,6 +41,7 @@ lint: ## style, mistakes, and who may import whom
 types: ## check types
 	@deploy/setup/setup.sh test
 	$(BIN)/basedpyright
+	gateway/web/run.sh types
 
 format: ## put the code into shape
 	@deploy/setup/setup.sh test
@@ -50,6 +51,13 @@ format: ## put the code into shape
 contracts: ## write docs/contracts anew from contracts/
 	@deploy/setup/setup.sh demo
 	$(BIN)/python -m contracts.generate
+
+web: ## build the pages anew from gateway/web into gateway/built
+	@deploy/setup/setup.sh test
+	$(BIN)/python -m gateway.openapi >gateway/web/openapi.json
+	gateway/web/run.sh api
+	gateway/web/run.sh types
+	gateway/web/run.sh build
 
 lock: ## resolve requirements/*.in into hash-pinned requirements/*.txt
 	@deploy/setup/lock.sh

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
+from starlette.types import Lifespan
 
-from gateway import acts, callbacks, channels, journey, public, staff
+from gateway import acts, assets, callbacks, channels, journey, public, staff
 from gateway.credentials import Credentials
 from gateway.downloads import Downloads
 from gateway.edge import Edge
@@ -31,6 +32,33 @@ MODELS: Final = (
     staff.RefundWanted,
 )
 """Bodies that operations name and read by themselves."""
+
+
+def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Every route and its description, with nothing behind them yet: enough for ``/openapi.json``."""
+    # The interactive pages would load their scripts from others.
+    app = FastAPI(
+        title="Toubao",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    for routes in (
+        journey.router(),
+        acts.router(),
+        channels.router(),
+        staff.router(),
+        callbacks.router(),
+        public.router(),
+        public.pages(),
+        assets.router(),
+    ):
+        app.include_router(routes)
+    answer_with_problems(app)
+    describe(app, [*MODELS, *(kind.arguments for kind in acts.act_types().values())])
+    return app
 
 
 def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> FastAPI:
@@ -56,30 +84,10 @@ def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> Fast
             edge.stopping.set()
             await ground.bus.quiesce()
 
-    # The interactive pages would load their scripts from others.
-    app = FastAPI(
-        title="Toubao",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        separate_input_output_schemas=False,
-    )
+    app = routed(lifespan)
     app.state.edge = edge
     app.state.downloads = Downloads(edge)
     app.state.app_secret = callbacks.webhook_secret(settings)
-    for routes in (
-        journey.router(),
-        acts.router(),
-        channels.router(),
-        staff.router(),
-        callbacks.router(),
-        public.router(),
-        public.pages(),
-    ):
-        app.include_router(routes)
-    answer_with_problems(app)
-    describe(app, [*MODELS, *(kind.arguments for kind in acts.act_types().values())])
     surround(
         app,
         registry=ground.metrics.registry,

@@ -10,12 +10,13 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from contracts.commands.identity import IssueNonce, Nonce
 from contracts.commands.issuance import Verification, VerifyPolicy
 from contracts.problems import KINDS, Refuse
 from contracts.values import Contract, Sha256
+from gateway.assets import LOOKING
 from gateway.downloads import disposition
 from gateway.edge import edge_of, json_of, parsed
 from gateway.journey import downloads_of
@@ -28,8 +29,6 @@ STATIC: Final[Mapping[str, str]] = {
     "plain.css": "text/css; charset=utf-8",
     "verify.js": "text/javascript; charset=utf-8",
 }
-LOOKING: Final = ["GET", "HEAD"]
-"""Link previews ask with HEAD."""
 _OUTCOMES: Final = {
     "authentic": ("这是我公司签发的保单。", "authentic"),
     "altered": ("保单号真实，但这个文件不是我公司签发的那一份。", "altered"),
@@ -160,15 +159,6 @@ def router() -> APIRouter:
 def pages() -> APIRouter:
     """Plain pages, outside the API's description. Asking for one changes nothing."""
     routes = APIRouter(include_in_schema=False)
-
-    @routes.api_route("/", methods=LOOKING)
-    async def home() -> Response:
-        return RedirectResponse("/j", 307)
-
-    @routes.api_route("/j", methods=LOOKING)
-    async def journey(request: Request) -> Response:
-        settings = edge_of(request).settings
-        return page("journey.html", hotline=settings.gateway_hotline, hours=settings.gateway_hotline_hours)
 
     @routes.api_route("/verify", methods=LOOKING)
     async def verify(request: Request) -> Response:

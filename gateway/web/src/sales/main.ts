@@ -1,0 +1,5 @@
+import "../look/theme.css";
+import { createApp } from "vue";
+import Page from "./Page.vue";
+
+createApp(Page).mount("#page");
