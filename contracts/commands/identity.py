@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.commands.base import Act, Command, Query, Request
-from contracts.facts.identity import DeviceKey, Method, NoticeRef, Purpose
+from contracts.facts.identity import DeviceKey, Method, Mode, NoticeRef, Purpose
 from contracts.values import Contract, Instant, JourneyId, Proof, Sha256, Slug, Ulid
 
 
@@ -84,6 +84,19 @@ class AcknowledgeRecording(Act):
     verb = "acknowledge_recording"
     purpose = "identity"
     arguments = NoticeRef
+
+
+class ModeOnly(Contract):
+    mode: Mode
+
+
+class ChooseMode(Act):
+    """The pages as usual, or in elder mode: at any time, and again (I26)."""
+
+    service = "identity"
+    verb = "choose_mode"
+    purpose = "identity"
+    arguments = ModeOnly
 
 
 class GiveConsent(Act):
@@ -243,6 +256,7 @@ class IdentityView(Contract):
     valid_until: Instant | None
     reproof_required: bool
     absolute_limit: Instant | None
+    mode: Mode = "standard"
 
 
 ViewIdentity.reply = IdentityView

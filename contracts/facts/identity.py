@@ -29,6 +29,8 @@ class DeviceKey(Contract):
 
 Purpose = Literal["identity", "alternative_path"]
 Method = Literal["face", "bank_card"]
+Mode = Literal["standard", "elder"]
+"""How the pages are shown: elder has large type and longer times, never shorter ones (I26)."""
 
 
 class SessionOpened(Fact):
@@ -65,6 +67,17 @@ class RecordingAcknowledged(Fact):
     name = "recording_acknowledged"
 
     notice: NoticeRef
+    signatory: Signatory = Signatory()
+    proof: ActProof
+
+
+class ModeChosen(Fact):
+    """The customer chose how the pages are shown. In elder mode the idle clock runs longer (I26, DOMAIN §7.1)."""
+
+    service = "identity"
+    name = "mode_chosen"
+
+    mode: Mode
     signatory: Signatory = Signatory()
     proof: ActProof
 

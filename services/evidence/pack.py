@@ -33,6 +33,7 @@ NEVER_OPENED: Final = frozenset({"session_opened", "otp_verified", "bank_card_ch
 MASKED_BODIES: Final = frozenset(
     {
         "recording_acknowledged",
+        "mode_chosen",
         "consent_given",
         "consent_declined",
         "terms_confirmed",

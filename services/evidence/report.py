@@ -298,6 +298,7 @@ PLAIN: Final = {
     "proposal_withdrawn": "投保被撤回",
     "proposal_expired": "投保已过期",
     "session_opened": "投保人在手机上打开投保，设备密钥登记",
+    "mode_chosen": "投保人选择页面显示方式",
     "session_voided": "换了设备或超时，未签名的步骤作废",
     "otp_sent": "发送短信验证码",
     "otp_verified": "短信验证码核对通过",

@@ -56,6 +56,7 @@ SUMS = ("total_fen", "fen")
 ACTS = {
     "session_opened": "open-session",
     "recording_acknowledged": "acknowledge-recording",
+    "mode_chosen": "choose-mode",
     "consent_given": "give-consent",
     "consent_declined": "decline-consent",
     "otp_sent": "send-otp",
@@ -84,6 +85,7 @@ DOCUMENT = ("product", "document", "version", "sha256")
 NOTICE = ("notice", "version", "sha256")
 WORDS = {
     "recording_acknowledged": NOTICE,
+    "mode_chosen": ("mode",),
     "consent_given": NOTICE,
     "consent_declined": NOTICE,
     "terms_confirmed": ("locks",),

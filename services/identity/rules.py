@@ -21,6 +21,8 @@ from contracts.facts.identity import (
     FaceStarted,
     IdentityVerified,
     Method,
+    Mode,
+    ModeChosen,
     NoticeRef,
     OtpVerified,
     Purpose,
@@ -82,6 +84,7 @@ class Session(Contract):
     method: Method | None = None
     verified_at: Instant | None = None
     """When identity was last proven; kept while it must be proven again."""
+    mode: Mode = "standard"
     waited: timedelta = timedelta(0)
     """How long the journey waited for us or for the payment channel: no clock runs meanwhile (DESIGN §5)."""
 
@@ -134,6 +137,7 @@ def _session_after(session: Session | None, fact: Fact) -> Session | None:
             update={
                 "recording": session.recording,
                 "consents": session.consents,
+                "mode": session.mode,
                 "verified_at": session.verified_at,
             }
         )
@@ -149,6 +153,8 @@ def _session_after(session: Session | None, fact: Fact) -> Session | None:
             changes = {"consents": {**session.consents, fact.notice.notice: True}}
         case ConsentDeclined():
             changes = {"consents": {**session.consents, fact.notice.notice: False}}
+        case ModeChosen():
+            changes = {"mode": fact.mode}
         case RealNameChecked():
             changes = {"real_name": fact.matched}
         case OtpVerified():
@@ -220,6 +226,12 @@ def idle_since(state: IdentityState, moved_at: datetime | None) -> datetime | No
         return None
     signs = (moved_at, session.opened_at, session.verified_at, state.wait_ended)
     return max(sign for sign in signs if sign is not None)
+
+
+def idle_limit(state: IdentityState, *, standard: timedelta, elder: timedelta) -> timedelta:
+    """How long the customer may be away before identity is asked for again; never shorter in elder mode (I26)."""
+    elderly = state.session is not None and state.session.mode == "elder"
+    return max(standard, elder) if elderly else standard
 
 
 def check_device(state: IdentityState, thumbprint: str) -> Session:
@@ -411,4 +423,5 @@ def view(state: IdentityState, now: datetime) -> IdentityView:
         valid_until=state.progress.verified.valid_until if proven and state.progress.verified else None,
         reproof_required=state.progress.reproof_required,
         absolute_limit=absolute_limit(session),
+        mode=session.mode,
     )

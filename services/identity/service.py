@@ -24,6 +24,7 @@ from contracts.commands.identity import (
     CardNumber,
     CheckBankCard,
     CheckRealName,
+    ChooseMode,
     CodeForPurpose,
     DeclineConsent,
     FaceRedirect,
@@ -37,6 +38,7 @@ from contracts.commands.identity import (
     Judgement,
     JudgeProof,
     LinkSecret,
+    ModeOnly,
     NameAndIdNumber,
     Nonce,
     OpenSession,
@@ -67,6 +69,7 @@ from contracts.facts.identity import (
     HelpRequested,
     IdentityVerified,
     Method,
+    ModeChosen,
     NoticeRef,
     OtpSent,
     OtpVerified,
@@ -111,6 +114,8 @@ class IdentitySettings(Settings):
     identity_platform_client_id: str = "toubao"
     identity_platform_key_file: Path = Path("var/sandbox/keys/face-platform.key")
     identity_idle_seconds: int = Field(default=600, gt=0)
+    identity_elder_idle_seconds: int = Field(default=1800, gt=0)
+    """The same in elder mode; a shorter time than the other is never taken (I26)."""
     identity_absolute_seconds: int = Field(default=7200, gt=0)
     identity_nonce_seconds: int = Field(default=300, gt=0)
 
@@ -263,16 +268,20 @@ class Identity(Service[IdentityState, IdentitySettings]):
             raise Refuse("session_expired")
 
         moved_at = await self._moved_at(journey_id, session.attempt)
-        idle_limit = timedelta(seconds=self.set.identity_idle_seconds)
+        standard = timedelta(seconds=self.set.identity_idle_seconds)
+        elder = timedelta(seconds=self.set.identity_elder_idle_seconds)
 
         def idle(state: IdentityState) -> timedelta:
             since = rules.idle_since(state, moved_at)
             return timedelta(0) if since is None else now - since
 
-        if idle(state) > idle_limit:
+        def too_long(state: IdentityState) -> bool:
+            return idle(state) > rules.idle_limit(state, standard=standard, elder=elder)
+
+        if too_long(state):
 
             async def ask(state: IdentityState) -> list[Fact]:
-                if state.session is None or idle(state) <= idle_limit:
+                if state.session is None or not too_long(state):
                     return []
                 seconds = int(idle(state).total_seconds())
                 return [ReproofRequired(at=now, attempt=state.session.attempt, idle_seconds=seconds)]
@@ -370,6 +379,13 @@ class Identity(Service[IdentityState, IdentitySettings]):
         if session.recording:
             return Decided()
         return Decided([RecordingAcknowledged(at=act.at, notice=act.arguments, proof=act.proof)])
+
+    @answers(ChooseMode)
+    async def choose_mode(self, act: Admitted[ModeOnly], state: IdentityState) -> Decided:
+        # No condition but the session: the switch stands on the very first page.
+        if self._session(act, state).mode == act.arguments.mode:
+            return Decided()
+        return Decided([ModeChosen(at=act.at, mode=act.arguments.mode, proof=act.proof)])
 
     @answers(GiveConsent)
     async def give_consent(self, act: Admitted[NoticeRef], state: IdentityState) -> Decided:

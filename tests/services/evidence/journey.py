@@ -159,6 +159,9 @@ class Journey:
             )
         )
         await self.tell(
+            identity.ModeChosen(at=self.now(), mode="elder", proof=await self.proof({"mode": "elder"}, "choose-mode"))
+        )
+        await self.tell(
             identity.RealNameChecked(
                 at=self.now(),
                 matched=True,

@@ -168,6 +168,21 @@ def test_a_session_is_not_idle_twice() -> None:
     assert not rules.verified(state, NOW)
 
 
+@given(st.timedeltas(min_value=timedelta(0)), st.timedeltas(min_value=timedelta(0)))
+def test_I26_no_setting_makes_elder_mode_the_shorter_one(standard: timedelta, elder: timedelta) -> None:
+    usual = folded(session())
+    chosen = folded(session(), facts.ModeChosen(at=NOW, mode="elder", proof=proof()))
+    limits = [rules.idle_limit(state, standard=standard, elder=elder) for state in (usual, chosen)]
+    assert limits[0] == standard
+    assert limits[1] >= limits[0]
+
+
+def test_a_new_device_begins_in_the_usual_mode_and_the_one_that_signed_keeps_its_own() -> None:
+    chosen = (session(), facts.ModeChosen(at=NOW, mode="elder", proof=proof()))
+    assert rules.view(folded(*chosen, session(1)), NOW).mode == "elder"
+    assert rules.view(folded(*chosen, session(2)), NOW).mode == "standard"
+
+
 def test_identity_holds_until_its_time_and_only_in_its_session() -> None:
     state = folded(session(), verified())
     assert rules.verified(state, NOW + timedelta(hours=2))
@@ -199,6 +214,7 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
         reason=st.sampled_from(["device_changed", "person_changed", "absolute_limit"]),
     ),
     st.builds(facts.RecordingAcknowledged, at=AT, notice=NOTICE, proof=st.just(proof())),
+    st.builds(facts.ModeChosen, at=AT, mode=st.sampled_from(["standard", "elder"]), proof=st.just(proof())),
     st.builds(facts.ConsentGiven, at=AT, notice=NOTICE, proof=st.just(proof())),
     st.builds(facts.ConsentDeclined, at=AT, notice=NOTICE, withdrawn=st.booleans(), proof=st.just(proof())),
     st.builds(facts.RealNameChecked, at=AT, matched=st.booleans(), provider_ref=st.just("r"), proof=st.just(proof())),

@@ -275,6 +275,48 @@ async def test_I12_an_idle_session_must_prove_identity_again_and_keeps_its_confi
     assert (await customer.view()).attempt == 1
 
 
+async def test_I26_in_elder_mode_the_idle_limit_is_thirty_minutes(customer: Customer) -> None:
+    await customer.pass_by_face()
+    await customer.act(commands.ChooseMode, {"mode": "elder"})
+    assert (await customer.view()).mode == "elder"
+    customer.at.clock.pass_by(minutes=30)
+    assert (await customer.judge("act")).verified
+    customer.at.clock.pass_by(minutes=30, seconds=1)
+    assert await refused(customer, customer.judge("act")) == "reproof_required"
+    (required,) = await made(customer, facts.ReproofRequired)
+    assert required.idle_seconds == 1801
+
+
+async def test_I26_the_mode_is_chosen_again_at_any_time_and_the_same_decides_nothing(customer: Customer) -> None:
+    await customer.open()
+    assert (await customer.view()).mode == "standard"
+    await customer.act(commands.ChooseMode, {"mode": "standard"})
+    for mode in ("elder", "elder", "standard"):
+        await customer.act(commands.ChooseMode, {"mode": mode})
+        assert (await customer.view()).mode == mode
+    assert [fact.mode for fact in await made(customer, facts.ModeChosen)] == ["elder", "standard"]
+    assert await refused(customer, customer.act(commands.ChooseMode, {"mode": "dark"})) == "invalid_fields"
+
+
+async def test_I26_elder_mode_chosen_too_late_hides_no_idle_time(customer: Customer) -> None:
+    await customer.pass_by_face()
+    customer.at.clock.pass_by(minutes=11)
+    await customer.act(commands.ChooseMode, {"mode": "elder"})
+    view = await customer.view()
+    assert (view.mode, view.reproof_required) == ("elder", True)
+    assert await refused(customer, customer.judge("act")) == "reproof_required"
+
+
+async def test_I26_back_in_the_usual_mode_the_usual_limit_holds(customer: Customer) -> None:
+    await customer.pass_by_face()
+    await customer.act(commands.ChooseMode, {"mode": "elder"})
+    customer.at.clock.pass_by(minutes=20)
+    await customer.act(commands.ChooseMode, {"mode": "standard"})
+    assert (await customer.judge("act")).verified
+    customer.at.clock.pass_by(minutes=10, seconds=1)
+    assert await refused(customer, customer.judge("act")) == "reproof_required"
+
+
 async def test_I12_a_still_page_does_not_keep_a_session_awake(customer: Customer) -> None:
     await customer.pass_by_face()
     for _ in range(2):
