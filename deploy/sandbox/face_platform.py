@@ -1,6 +1,6 @@
 """Face and real-name platform. Our own protocol (README.md); requests are signed with HMAC.
 
-No image exists here: the page asks a tester for the outcome, and only a result leaves.
+The page opens the camera as a real platform's does, but no image leaves it: only a result does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from aiohttp import web
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.sandbox.pages import page, page_not_found, style_sheet
+from deploy.sandbox.pages import CAMERA, camera_script, page, page_not_found, style_sheet
 from deploy.sandbox.people import card_number_is_sound, name_matches, phone_is_sound
 from deploy.sandbox.records import Document, Records
 from deploy.sandbox.settings import SandboxSettings
@@ -87,6 +87,7 @@ class FacePlatform:
                 web.post("/face/{id}", self._form),
                 web.post("/sandbox/face-sessions/{id}", self._decide_json),
                 web.get("/sandbox.css", style_sheet),
+                web.get("/face.js", camera_script),
             ]
         )
         return app
@@ -188,7 +189,13 @@ class FacePlatform:
         if session["status"] != "pending" or session["expires"] <= self._clock():
             back = _with_session(session["return_url"], session["id"])
             return page("message", title="核验已结束", message="请返回继续。", css=css, back=back)
-        return page("face", css=css, action=f"{self._prefix}/face/{session['id']}")
+        return page(
+            "face",
+            headers=CAMERA,
+            css=css,
+            script=f"{self._prefix}/face.js",
+            action=f"{self._prefix}/face/{session['id']}",
+        )
 
     async def _form(self, request: web.Request) -> web.Response:
         session = self._session(request)

@@ -1,8 +1,9 @@
-"""The stand-ins' HTML pages: no script, one style sheet of their own, phone first."""
+"""The stand-ins' HTML pages: one style sheet of their own, no script but the camera's, phone first."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 _FOLDER = Path(__file__).with_name("templates")
+_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
-    "Content-Security-Policy": ("default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"),
+    "Content-Security-Policy": _POLICY,
+    "Permissions-Policy": "camera=(), microphone=()",
 }
+CAMERA = {
+    # The stream needs no source of its own; a picture taken is shown from the page's memory. As nothing may be
+    # connected to, the page could not send a picture anywhere even if its script tried.
+    "Content-Security-Policy": f"{_POLICY}; script-src 'self'; img-src blob:",
+    "Permissions-Policy": "camera=(self), microphone=()",
+}
+"""Headers of the one page with a script and a camera."""
 _LINK = re.compile(r"https?://[^\s<>\"'，。；、）)】]+")
 
 
@@ -46,10 +56,10 @@ _environment = Environment(
 _environment.filters |= {"yuan": yuan, "masked_name": masked_name, "linked": linked}
 
 
-def page(template: str, status: int = 200, **values: Any) -> web.Response:
-    """Renders `templates/<template>.html`."""
+def page(template: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any) -> web.Response:
+    """Renders `templates/<template>.html`; `headers` stand in for or beside the usual ones."""
     text = _environment.get_template(f"{template}.html").render(**values)
-    return web.Response(text=text, status=status, content_type="text/html", headers=_HEADERS)
+    return web.Response(text=text, status=status, content_type="text/html", headers={**_HEADERS, **(headers or {})})
 
 
 def page_not_found(message: str, css: str) -> web.Response:
@@ -57,5 +67,13 @@ def page_not_found(message: str, css: str) -> web.Response:
 
 
 async def style_sheet(_request: web.Request) -> web.Response:
-    css = (_FOLDER / "sandbox.css").read_text(encoding="utf-8")
-    return web.Response(text=css, content_type="text/css", headers={"Cache-Control": "max-age=300"})
+    return _file("sandbox.css", "text/css")
+
+
+async def camera_script(_request: web.Request) -> web.Response:
+    return _file("face.js", "text/javascript")
+
+
+def _file(name: str, media: str) -> web.Response:
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    return web.Response(text=text, content_type=media, headers={"Cache-Control": "max-age=300"})

@@ -129,6 +129,25 @@ async def test_the_result_is_fetched_server_to_server_and_the_browser_brings_onl
         assert unsigned.status == 401
 
 
+async def test_only_its_page_may_use_the_camera_and_no_picture_can_leave_it(face: Signed) -> None:
+    session = await opened(face)
+    async with face.session.get(session["redirect_url"]) as page:
+        text = await page.text()
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
+    assert page.headers["Permissions-Policy"].startswith("camera=(self)")
+    assert (policy["default-src"], policy["script-src"], policy["img-src"]) == ("'none'", "'self'", "blob:")
+    assert "connect-src" not in policy
+    # What is picked belongs to no form, so no form carries it along.
+    assert not re.search(r"<form(?:(?!</form>).)*<input", text, re.DOTALL)
+    assert "影像不离开本页" in text
+    async with face.session.get(f"{face.base}/face.js") as script:
+        assert script.content_type == "text/javascript"
+        assert not re.search(r"fetch|XMLHttpRequest|sendBeacon|FormData|WebSocket|submit", await script.text())
+    async with face.session.get(f"{face.base}/face/none") as other:
+        assert other.headers["Permissions-Policy"].startswith("camera=()")
+        assert "script-src" not in other.headers["Content-Security-Policy"]
+
+
 @pytest.mark.parametrize(("outcome", "reason"), [("failed", "not_the_same_person"), ("cancelled", "cancelled")])
 async def test_failure_and_cancelling_are_results_and_stay(face: Signed, outcome: str, reason: str) -> None:
     session = await opened(face)
