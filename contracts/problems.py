@@ -65,11 +65,14 @@ KINDS: dict[str, Kind] = {
     "platform_unavailable": Kind(503, "核验平台暂时没有回应。", "请稍等片刻再试，或换另一种核验方式。", False),
     "channel_unavailable": Kind(503, "支付通道暂时没有回应。", "请稍等片刻再试，不会重复扣款。", False),
     # who asks
-    "credentials_missing": Kind(401, "缺少身份凭证。", "请重新打开短信里的链接。", False),
+    "credentials_missing": Kind(401, "缺少身份凭证。", "请重新打开短信里的链接；业务员和员工请重新登录。", False),
     "credentials_invalid": Kind(401, "身份凭证无效。", "请检查密钥，或重新打开短信里的链接。", False),
     "not_yours": Kind(404, "没有找到您要的内容。", "请检查编号是否正确。", False),
     "not_the_customer": Kind(403, "这一步只能由投保人本人在自己的手机上完成。", "请把链接交给投保人本人操作。"),
     "role_missing": Kind(403, "您没有这项权限。", "请联系管理员。", False),
+    "sign_in_failed": Kind(401, "用户名或密码不对。", "请核对后再试；忘了密码请联系管理员。", False),
+    "sign_in_attempts": Kind(429, "登录尝试次数太多。", "请过一会儿再试；忘了密码请联系管理员。", False),
+    "cross_site": Kind(403, "这次操作不是从本站页面发起的。", "请在本站页面上重新操作。", False),
     # the device and its proof
     "use_dpop_nonce": Kind(401, "请求需要新的随机数。", "请用返回的随机数重新签名后再试。", False),
     "proof_missing": Kind(401, "缺少设备签名。", "请在原来的手机上重新打开链接。", False),

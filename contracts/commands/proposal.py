@@ -38,11 +38,35 @@ class ProposalAccepted(Contract):
 SubmitProposal.reply = ProposalAccepted
 
 
+class Salesperson(Contract):
+    """Who sold it, as the channel says or as they signed in."""
+
+    name: Annotated[str, Field(min_length=2, max_length=20)]
+    licence_no: Annotated[str, Field(min_length=4, max_length=40, pattern=r"^[0-9A-Za-z-]+$")]
+    phone: Annotated[str, Field(pattern=r"^1[3-9][0-9]{9}$")]
+
+
+class NameRelease(Request):
+    """Which release of the products new journeys are opened on."""
+
+    service = "proposal"
+    verb = "release"
+
+
+class ReleaseNamed(Contract):
+    release: Sha256
+
+
+NameRelease.reply = ReleaseNamed
+
+
 class WithdrawProposal(Command):
     service = "proposal"
     verb = "withdraw"
 
     channel_id: Token
+    seller: Sha256 | None = None
+    """Blind index of a salesperson's phone: only what they sold themselves. None: the whole channel's."""
     reason: Literal["channel_request", "customer_request", "wrong_data"] = "channel_request"
 
 
@@ -53,18 +77,40 @@ class ResendLink(Command):
     verb = "resend_link"
 
     channel_id: Token
+    seller: Sha256 | None = None
+
+
+class ShowLink(Query):
+    """The link once more, to show as a QR code while the journey is alive."""
+
+    service = "proposal"
+    verb = "link"
+
+    channel_id: Token
+    seller: Sha256 | None = None
+
+
+class LinkShown(Contract):
+    link: str
+    expires_at: Instant
+
+
+ShowLink.reply = LinkShown
 
 
 class ListProposals(Query):
     """A channel's own proposals with their state only, never the customer's answers.
 
-    ``journey_id`` is the cursor: those after it, oldest first.
+    ``journey_id`` is the cursor: those after it in the order asked for.
     """
 
     service = "proposal"
     verb = "list"
 
     channel_id: Token
+    seller: Sha256 | None = None
+    """Blind index of a salesperson's phone: what they sold. None: the whole channel's."""
+    order: Literal["oldest", "newest"] = "oldest"
     limit: Annotated[int, Field(ge=1, le=100)] = 50
 
 
@@ -74,6 +120,7 @@ class ProposalState(Contract):
     channel_reference: Token | None
     state: Literal["open", "confirmed", "signed", "ordered", "paid", "issued", "withdrawn", "expired"]
     products: tuple[Slug, ...]
+    opened_at: Instant
     expires_at: Instant
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, JsonValue
 
+from contracts.commands.proposal import Salesperson
 from contracts.facts import proposal as facts
 from contracts.facts.base import Fact
 from contracts.facts.proposal import CoverTerms, Party, ProductTerms, terms_lock
@@ -50,12 +51,6 @@ def evolve(state: ProposalState, fact: Fact) -> ProposalState:
 
 
 # -- intake --------------------------------------------------------------------------------------------------
-
-
-class Salesperson(Contract):
-    name: Annotated[str, Field(min_length=2, max_length=20)]
-    licence_no: Annotated[str, Field(min_length=4, max_length=40, pattern=r"^[0-9A-Za-z-]+$")]
-    phone: Annotated[str, Field(pattern=r"^1[3-9][0-9]{9}$")]
 
 
 class SubmittedParty(Contract):

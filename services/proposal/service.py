@@ -14,13 +14,17 @@ from contracts.commands.proposal import (
     ChooseProduct,
     ConfirmTerms,
     DropProduct,
+    LinkShown,
     ListProposals,
     Locks,
+    NameRelease,
     ProductOnly,
     ProposalAccepted,
     ProposalStates,
     ProposalView,
+    ReleaseNamed,
     ResendLink,
+    ShowLink,
     SubmitProposal,
     TermsOfProduct,
     ViewProposal,
@@ -57,7 +61,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
     state = ProposalState
     settings = ProposalSettings
     hears = ("identity", "signing", "payment", "issuance")
-    fields = ("channel_id", "stage")
+    fields = ("channel_id", "stage", "seller")
 
     def __init__(self, ground: Ground[ProposalSettings]) -> None:
         super().__init__(ground)
@@ -74,7 +78,11 @@ class Proposal(Service[ProposalState, ProposalSettings]):
 
     def fields_of(self, state: ProposalState) -> dict[str, str | int]:
         opened = state.progress.opened
-        return {} if opened is None else {"channel_id": opened.channel_id, "stage": state.stage}
+        if opened is None:
+            return {}
+        seller = opened.salesperson_phone_index
+        sold = {} if seller is None else {"seller": seller}
+        return {"channel_id": opened.channel_id, "stage": state.stage, **sold}
 
     def due(self, state: ProposalState) -> datetime | None:
         if state.progress.opened is not None and not state.link_sent and state.progress.ended is None:
@@ -96,6 +104,10 @@ class Proposal(Service[ProposalState, ProposalSettings]):
         return [facts.ProposalExpired(at=self.now())] if expiry is not None and expiry <= self.now() else []
 
     # -- intake --------------------------------------------------------------------------------------------
+
+    @answers(NameRelease)
+    async def name_release(self, _: NameRelease) -> ReleaseNamed:
+        return ReleaseNamed(release=self.set.proposal_release)
 
     @answers(SubmitProposal)
     async def submit(self, request: SubmitProposal) -> ProposalAccepted:
@@ -281,31 +293,44 @@ class Proposal(Service[ProposalState, ProposalSettings]):
 
     @answers(ResendLink)
     async def resend_link(self, command: ResendLink, state: ProposalState) -> Decided:
-        opened = self._own(state, command.channel_id)
+        opened = self._own(state, command.channel_id, command.seller)
         state.progress.check_alive()
         message = await self._send_link(command.journey_id, opened, f"again-{command.command_id}"[:64])
         return Decided([facts.LinkSent(at=self.now(), message_id=message)])
+
+    @answers(ShowLink)
+    async def show_link(self, query: ShowLink) -> LinkShown:
+        state = await self.journeys.state(query.journey_id)
+        opened = self._own(state, query.channel_id, query.seller)
+        state.progress.check_alive()
+        return LinkShown(link=self._link(query.journey_id), expires_at=opened.expires_at)
 
     # -- the channel's own ---------------------------------------------------------------------------------
 
     @answers(WithdrawProposal)
     async def withdraw(self, command: WithdrawProposal, state: ProposalState) -> Decided:
-        self._own(state, command.channel_id)
+        self._own(state, command.channel_id, command.seller)
         state.progress.check_alive()
         if state.progress.paid is not None:
             raise Refuse("order_paid")
         return Decided([facts.ProposalWithdrawn(at=self.now(), reason=command.reason)])
 
-    def _own(self, state: ProposalState, channel_id: str) -> JourneyOpened:
+    def _own(self, state: ProposalState, channel_id: str, seller: str | None) -> JourneyOpened:
         opened = state.progress.opened
         if opened is None or opened.channel_id != channel_id:
+            raise Refuse("not_yours")
+        if seller is not None and opened.salesperson_phone_index != seller:
             raise Refuse("not_yours")
         return opened
 
     @answers(ListProposals)
     async def list_proposals(self, query: ListProposals) -> ProposalStates:
+        sold = {} if query.seller is None else {"seller": query.seller}
         found = await self.journeys.collection.find(
-            equal={"channel_id": query.channel_id}, limit=query.limit, after=Cursor(query.journey_id)
+            equal={"channel_id": query.channel_id, **sold},
+            descending=query.order == "newest",
+            limit=query.limit,
+            after=Cursor(query.journey_id),
         )
         listed: list[ListedProposal] = []
         for document in found:
@@ -318,6 +343,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
                     channel_reference=opened.channel_reference,
                     state=state.stage,
                     products=tuple(terms.product for terms in opened.products),
+                    opened_at=opened.at,
                     expires_at=opened.expires_at,
                 )
             )

@@ -19,10 +19,12 @@ from contracts.commands.proposal import (
     DropProduct,
     ListProposals,
     Locks,
+    NameRelease,
     ProductOnly,
     ProposalAccepted,
     ProposalView,
     ResendLink,
+    ShowLink,
     SubmitProposal,
     TermsOfProduct,
     ViewProposal,
@@ -329,6 +331,68 @@ async def test_a_channel_withdraws_its_own_and_sees_its_own_only(at: At) -> None
     assert await listed("harbour_motors") == {mine.journey_id: "withdrawn"}
     again = WithdrawProposal(command_id=new_ulid(), journey_id=mine.journey_id, channel_id="harbour_motors")
     assert await at.desk.refused(at.desk.ask(again)) == "journey_withdrawn"
+
+
+async def test_what_a_salesperson_sold_is_listed_shown_and_withdrawn_by_them_alone(at: At) -> None:
+    anna = {"name": "安娜", "licence_no": "A-0001", "phone": "13900002222"}
+    mine = await at.submit(at.body(salesperson=anna))
+    colleagues = await at.submit(at.body())
+    nobodys = await at.submit(at.body(salesperson=None))
+    elsewhere = await at.submit(at.body(salesperson=anna), channel="north_agency")
+    index = at.desk.vault.blind_index("phone", anna["phone"])
+
+    async def listed(seller: str | None, **more: Any) -> list[str]:
+        query = ListProposals(**{"journey_id": "0" * 26, "channel_id": "harbour_motors", "seller": seller, **more})
+        return [state.journey_id for state in (await at.desk.ask(query)).proposals]
+
+    assert await listed(index) == [mine.journey_id]
+    assert await listed("0" * 64) == []
+    assert set(await listed(None)) == {mine.journey_id, colleagues.journey_id, nobodys.journey_id}
+
+    def named(kind: type[Any], journey: str, **more: Any) -> Any:
+        return kind(journey_id=journey, channel_id="harbour_motors", seller=index, **more)
+
+    assert (await at.desk.ask(named(ShowLink, mine.journey_id))).link == mine.link
+    for other in (colleagues, nobodys, elsewhere):
+        assert await at.desk.refused(at.desk.ask(named(ShowLink, other.journey_id))) == "not_yours"
+        for kind in (WithdrawProposal, ResendLink):
+            command = named(kind, other.journey_id, command_id=new_ulid())
+            assert await at.desk.refused(at.desk.ask(command)) == "not_yours"
+    await at.desk.ask(named(WithdrawProposal, mine.journey_id, command_id=new_ulid()))
+    assert await at.desk.refused(at.desk.ask(named(ShowLink, mine.journey_id))) == "journey_withdrawn"
+
+
+async def test_the_channel_itself_may_show_any_of_its_links(at: At) -> None:
+    accepted = await at.submit(at.body())
+    shown = await at.desk.ask(ShowLink(journey_id=accepted.journey_id, channel_id="harbour_motors"))
+    assert (shown.link, shown.expires_at) == (accepted.link, accepted.expires_at)
+    theirs = ShowLink(journey_id=accepted.journey_id, channel_id="north_agency")
+    assert await at.desk.refused(at.desk.ask(theirs)) == "not_yours"
+    assert await at.desk.refused(at.desk.ask(theirs.model_copy(update={"journey_id": new_ulid()}))) == "not_yours"
+
+
+async def test_proposals_are_listed_page_by_page_in_either_order(at: At) -> None:
+    opened = sorted([(await at.submit(at.body())).journey_id for _ in range(3)])
+
+    async def pages(order: str, start: str) -> list[str]:
+        found: list[str] = []
+        while True:
+            query = ListProposals.model_validate(
+                {"journey_id": start, "channel_id": "harbour_motors", "limit": 2, "order": order}
+            )
+            states = (await at.desk.ask(query)).proposals
+            if not states:
+                return found
+            assert {state.opened_at for state in states} == {at.desk.clock()}
+            found += [state.journey_id for state in states]
+            start = found[-1]
+
+    assert await pages("oldest", "0" * 26) == opened
+    assert await pages("newest", "Z" * 26) == opened[::-1]
+
+
+async def test_the_release_new_journeys_open_on_is_named(at: At) -> None:
+    assert (await at.desk.ask(NameRelease())).release == at.release.hash
 
 
 async def test_a_journey_expires_by_itself(at: At) -> None:
