@@ -3,7 +3,7 @@
 #
 #   deploy/setup/setup.sh demo   what the local run needs
 #   deploy/setup/setup.sh test   and what the tests and linters need
-#   deploy/setup/setup.sh dev    and the programs of single checks: a browser, Prometheus
+#   deploy/setup/setup.sh dev    and the programs of single checks: Prometheus
 #
 # Knows Debian 12 and its relatives. Elsewhere it names what is missing and stops.
 set -euo pipefail
@@ -33,8 +33,8 @@ package              libharfbuzz-subset0  1  embedding only the glyphs that are 
 package              fonts-noto-cjk       1  the text of documents, rare names
 package              fonts-lxgw-wenkai    1  regular script to write after
 program:pdftotext    poppler-utils        2  reading documents back, checking their seals
+program:chromium     chromium             2  the pages in a real browser
 program:prometheus   prometheus           3  checking rules and panels
-program:chromium     chromium             3  looking at the pages
 '
 
 python=""
