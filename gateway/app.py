@@ -10,7 +10,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from gateway import acts, assets, callbacks, channels, journey, public, staff
+from gateway import acts, assets, callbacks, channels, journey, public, sign_in, staff
 from gateway.credentials import Credentials
 from gateway.downloads import Downloads
 from gateway.edge import Edge
@@ -27,6 +27,7 @@ MODELS: Final = (
     channels.ProposalBody,
     channels.Withdrawal,
     public.PolicyCheck,
+    sign_in.Entrance,
     staff.PackWanted,
     staff.CustomerSought,
     staff.RefundWanted,
@@ -48,6 +49,7 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     for routes in (
         journey.router(),
         acts.router(),
+        sign_in.router(),
         channels.router(),
         staff.router(),
         callbacks.router(),

@@ -1,6 +1,9 @@
 """Who asks on a customer's endpoint: the journey's own device, or nobody (I12, I13).
 
-Judged by identity, never here. Somebody with a channel's or staff's key is refused and recorded (I13).
+Judged by identity, never here. Somebody with a channel's or staff's key is refused and recorded (I13), and so is a
+browser in which a salesperson or a member of staff is signed in, even when it holds the customer's own session: the
+browser sends the cookie along by itself, so it says who sits there, and nobody who sells or administers acts inside a
+journey. Who is both signs out first.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from contracts.commands.identity import IssueNonce, Judgement, JudgeProof, Nonce
 from contracts.problems import Problem, Refuse
 from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
 from contracts.values import Heads, Proof, sha256_hex
-from gateway.edge import Edge, credentials_of, edge_of
+from gateway.accounts import StaffSession
+from gateway.edge import Edge, credentials_of, edge_of, signed_in
 from gateway.problems import NONCE, Edged
 from servicekit.bus import BusUnavailable
 
@@ -44,15 +48,21 @@ class Caller:
 async def caller_of(request: Request, journey_id: str, attempted: str, *, opening: bool = False) -> Caller:
     """``opening``: there is no session yet, so none is asked for.
 
-    Raises ``Refuse``: ``not_the_customer`` (and has it recorded) for any other kind of credentials,
+    Raises ``Refuse``: ``not_the_customer`` (and has it recorded) for any other kind of credentials or beside them,
     ``credentials_missing``, ``proof_missing``, ``proof_malformed``.
     """
     edge = edge_of(request)
+    insider = await signed_in(request)
+    if insider is not None:
+        actor = "staff" if isinstance(insider, StaffSession) else "channel"
+        await _record_intrusion(edge, journey_id, attempted, actor)
+        raise Refuse("not_the_customer")
     session: str | None = None
     if not opening or "authorization" in request.headers:
         scheme, token = credentials_of(request)
-        if scheme != "dpop" or _somebody_elses(edge, token):
-            await _record_intrusion(edge, journey_id, attempted, token)
+        owner = _owner_of(edge, token)
+        if scheme != "dpop" or owner != "nobody":
+            await _record_intrusion(edge, journey_id, attempted, owner)
             raise Refuse("not_the_customer")
         session = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
     jws = request.headers.get("dpop")
@@ -64,18 +74,18 @@ async def caller_of(request: Request, journey_id: str, attempted: str, *, openin
     return Caller(Proof(jws=jws, method=request.method, url=url), None if opening else session)
 
 
-def _somebody_elses(edge: Edge, token: str) -> bool:
-    """A channel's or staff's key, whatever scheme it is dressed in."""
-    return edge.credentials.channel(token) is not None or edge.credentials.member(token) is not None
+Actor = Literal["channel", "staff", "nobody"]
 
 
-async def _record_intrusion(edge: Edge, journey_id: str, attempted: str, key: str) -> None:
+def _owner_of(edge: Edge, token: str) -> Actor:
+    """Whose key it is, whatever scheme it is dressed in."""
+    if edge.credentials.channel(token) is not None:
+        return "channel"
+    return "nobody" if edge.credentials.member(token) is None else "staff"
+
+
+async def _record_intrusion(edge: Edge, journey_id: str, attempted: str, actor: Actor) -> None:
     """Kept in the journey that was meant; the refusal stands even when it can't be recorded now."""
-    actor: Literal["channel", "staff", "nobody"] = "nobody"
-    if edge.credentials.channel(key) is not None:
-        actor = "channel"
-    elif edge.credentials.member(key) is not None:
-        actor = "staff"
     await edge.known(journey_id)
     command = RecordIntrusion(command_id=edge.ground.new_id(), journey_id=journey_id, actor=actor, attempted=attempted)
     try:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from contracts.commands.base import Request as BusRequest
 from contracts.problems import FieldFault, Refuse
 from contracts.values import Contract
-from gateway.credentials import Channel, Credentials, Role, StaffMember
+from gateway.accounts import Accounts, SalesSession, Session, StaffSession
+from gateway.credentials import Channel, Credentials, Role, Salesperson, StaffMember
 from gateway.settings import GatewaySettings
 from products import Releases
 from servicekit.service import Ground, field_faults
@@ -24,6 +25,9 @@ BodyT = TypeVar("BodyT", bound=Contract)
 
 _ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+COOKIE: Final = "toubao_session"
+"""Of people who sign in. It never counts on a customer's endpoint (I13)."""
+_READS: Final = frozenset({"GET", "HEAD"})
 
 
 @dataclass
@@ -36,6 +40,11 @@ class Edge:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process stops: streams end, so that open requests can."""
     streams: Counter[str] = field(default_factory=Counter[str])
+    accounts: Accounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        ground = self.ground
+        self.accounts = Accounts(self.credentials, ground.store, ground.now, scale=ground.settings.gateway_limits_scale)
 
     @property
     def settings(self) -> GatewaySettings:
@@ -66,8 +75,70 @@ def credentials_of(request: Request) -> tuple[str, str]:
     return scheme.lower(), value.strip()
 
 
+async def signed_in(request: Request) -> Session | None:
+    """Whose live session the request's cookie names, if any; decides nothing about what it may do."""
+    token = request.cookies.get(COOKIE)
+    return None if token is None else await edge_of(request).accounts.session(token)
+
+
+def check_same_origin(request: Request) -> None:
+    """A page of ours sent it, by what the browser says of it. Raises ``Refuse("cross_site")``.
+
+    ``SameSite=Strict`` keeps the cookie from other sites already; this also from other ports and hosts of the same
+    site, and keeps another site from signing somebody in.
+    """
+    site = request.headers.get("sec-fetch-site")
+    ours = edge_of(request).settings.gateway_public_url
+    if site != "same-origin" if site is not None else request.headers.get("origin") != ours:
+        raise Refuse("cross_site")
+
+
+async def _by_session(request: Request) -> Session:
+    """Raises ``Refuse``: ``credentials_missing``, ``cross_site`` or ``too_many_requests``."""
+    session = await signed_in(request)
+    if session is None:
+        raise Refuse("credentials_missing")
+    if request.method not in _READS:
+        check_same_origin(request)
+    edge_of(request).accounts.grant(request.method, request.url.path, session)
+    return session
+
+
+def _by_cookie(request: Request) -> bool:
+    """Whoever brings a key is judged by the key."""
+    return "authorization" not in request.headers and COOKIE in request.cookies
+
+
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """Who sells: a program of the channel, or one of its salespeople."""
+
+    channel: Channel
+    salesperson: Salesperson | None
+
+
+async def seller_of(request: Request) -> Seller:
+    """By key or session. Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid``, ``cross_site``."""
+    if not _by_cookie(request):
+        return Seller(_channel_by_key(request), None)
+    session = await _by_session(request)
+    if not isinstance(session, SalesSession):
+        raise Refuse("credentials_invalid")
+    return Seller(session.channel, session.salesperson)
+
+
 async def channel_of(request: Request) -> Channel:
-    """Raises ``Refuse``: ``credentials_missing`` or ``credentials_invalid``."""
+    """The channel itself: what concerns all of it is no single salesperson's.
+
+    Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid`` or ``role_missing``.
+    """
+    seller = await seller_of(request)
+    if seller.salesperson is not None:
+        raise Refuse("role_missing")
+    return seller.channel
+
+
+def _channel_by_key(request: Request) -> Channel:
     scheme, key = credentials_of(request)
     channel = edge_of(request).credentials.channel(key) if scheme == "bearer" else None
     if channel is None:
@@ -76,9 +147,16 @@ async def channel_of(request: Request) -> Channel:
 
 
 async def staff_of(request: Request, *roles: Role) -> StaffMember:
-    """Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid`` or ``role_missing``."""
-    scheme, key = credentials_of(request)
-    member = edge_of(request).credentials.member(key) if scheme == "bearer" else None
+    """By key or session.
+
+    Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid``, ``cross_site`` or ``role_missing``.
+    """
+    if _by_cookie(request):
+        session = await _by_session(request)
+        member = session.member if isinstance(session, StaffSession) else None
+    else:
+        scheme, key = credentials_of(request)
+        member = edge_of(request).credentials.member(key) if scheme == "bearer" else None
     if member is None:
         raise Refuse("credentials_invalid")
     if not member.roles & set(roles):

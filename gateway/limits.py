@@ -1,6 +1,8 @@
 """How much of what, in one table: rates by token bucket, bodies by size.
 
-The table is for one process; several gateways behind a balancer each grant their share (``gateway_limits_scale``).
+A key counts by what comes with a request; a session of salespeople or staff in ``gateway.accounts``, once it is known
+to be one. The table is for one process; several gateways behind a balancer each grant their share
+(``gateway_limits_scale``).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-KeyKind = Literal["address", "journey", "credential"]
+KeyKind = Literal["address", "journey", "credential", "name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ LIMITS: Final = (
     Limit("verify", "address", 20, 60, "POST", "/v1/verify"),
     Limit("downloads", "address", 60, 60, "GET", "/v1/downloads/[^/]+"),
     Limit("open", "journey", 10, 60, "POST", f"{_JOURNEY}/open-session"),
+    # Guessing a password. By name in gateway.accounts, where it is known; who knows a colleague's name can keep them
+    # out for as long as they keep trying, and no longer.
+    Limit("sign_in", "address", 30, 300, "POST", "/v1/sign-in"),
+    Limit("sign_in_name", "name", 10, 600, "POST", "/v1/sign-in"),
     # What costs money or could pester somebody's phone.
     Limit("otp", "journey", 5, 300, "POST", f"{_JOURNEY}/send-otp"),
     Limit("otp_guess", "journey", 10, 300, "POST", f"{_JOURNEY}/verify-otp"),
@@ -49,7 +55,7 @@ LIMITS: Final = (
     Limit("sign", "journey", 20, 60, "POST", f"{_JOURNEY}/(sign-forms|prepare-forms)"),
     Limit("packs", "credential", 20, 60, "POST", "/v1/staff/packs"),
     Limit("staff", "credential", 300, 60, ".*", "/v1/staff/.*"),
-    Limit("channel", "credential", 600, 60, ".*", "/v1/(proposals|events).*"),
+    Limit("channel", "credential", 600, 60, ".*", "/v1/(proposals|events|products).*"),
     # A whole journey from one page: heartbeats, polling, acts.
     Limit("journey", "journey", 300, 30, ".*", f"{_JOURNEY}(/.*)?"),
     Limit("nonce", "address", 600, 60, "POST", "/v1/nonce"),

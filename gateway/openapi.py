@@ -32,13 +32,22 @@ SECURITY_SCHEMES: Final[dict[str, Any]] = {
     },
     "channel": {"type": "http", "scheme": "bearer", "description": "API key of a channel."},
     "staff": {"type": "http", "scheme": "bearer", "description": "Key of a member of staff."},
+    "signed_in": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "toubao_session",
+        "description": "Session of a salesperson or a member of staff, from `POST /v1/sign-in`. What changes something "
+        "must come from a page of the same origin. Refused on every customer's endpoint.",
+    },
 }
 Security = list[dict[str, list[str]]]
 
 CUSTOMER: Final[Security] = [{"session": [], "proof": []}]
 OPENING: Final[Security] = [{"proof": []}]
 CHANNEL: Final[Security] = [{"channel": []}]
-STAFF: Final[Security] = [{"staff": []}]
+SELLER: Final[Security] = [{"channel": []}, {"signed_in": []}]
+STAFF: Final[Security] = [{"staff": []}, {"signed_in": []}]
+SIGNED_IN: Final[Security] = [{"signed_in": []}]
 
 IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from argon2 import PasswordHasher
 
 from contracts.commands import appdownload, evidence, identity, issuance, nps, payment, proposal
 from contracts.problems import FieldFault, Refuse
 from gateway.credentials import Credentials, CredentialsError, key_hash, main, new_key
+from gateway.passwords import password_hash
 from gateway.public import PAGES
 from servicekit.runner import new_ulid
 from tests.gateway.doorway import SHA, Doorway
@@ -124,8 +126,88 @@ def test_keys_are_made_once_and_kept_as_hashes(tmp_path: Path) -> None:
     assert (channel.channel_id, channel.intermediary) == ("harbour", "滨海")
     assert known.member(key) is None
     assert key not in (tmp_path / "channels.yaml").read_text()
-    with pytest.raises(ValueError):
-        main(["--into", str(tmp_path), "--staff", "x=king"])
+    for wrong in (
+        ["--staff", "x=king"], ["--salesperson", "harbour/x=名"], ["--salesperson", "nowhere/x=名字,A-01,13900000001"],
+        ["--salesperson", "harbour/x=名字,A-01,12"], ["--salesperson", "harbour/clerk=名字,A-01,13900000001"],
+        ["--staff", "x=legal", "--staff", "x=audit"], ["--channel", "a b=c"],
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            main(["--into", str(tmp_path), *wrong])
+    assert (tmp_path / "channels.yaml").read_bytes() == before[tmp_path / "channels.yaml"]
+    assert (tmp_path / "staff.yaml").read_bytes() == before[tmp_path / "staff.yaml"]
+
+
+def test_passwords_of_people_are_made_once_and_kept_as_hashes(tmp_path: Path) -> None:
+    asked = ["--into", str(tmp_path), "--channel", "harbour=滨海", "--staff", "clerk=service,小林"]
+    asked += ["--salesperson", "harbour/anna=安娜,A-0001,13900002222"]
+    main(asked)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    main(asked)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    known = Credentials.load(tmp_path / "channels.yaml", tmp_path / "staff.yaml")
+    channel, anna = known.sellers["anna"]
+    assert (channel.channel_id, anna.name, anna.phone) == ("harbour", "安娜", "13900002222")
+    assert known.members["clerk"].name == "小林"
+    for name, held in (("anna", anna.password_hash), ("clerk", known.members["clerk"].password_hash)):
+        file = tmp_path / "keys" / f"{name}.password"
+        assert file.stat().st_mode & 0o777 == 0o600
+        password = file.read_text().strip()
+        assert re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", password)
+        assert held is not None
+        assert PasswordHasher().verify(held, password)
+        assert password not in (tmp_path / "channels.yaml").read_text() + (tmp_path / "staff.yaml").read_text()
+
+
+def test_files_of_an_older_version_get_what_they_lack(tmp_path: Path) -> None:
+    key = {name: new_key("staff" if name == "clerk" else "channel") for name in ("harbour", "clerk")}
+    old_channel = {
+        "channel_id": "harbour",
+        "name": "滨海",
+        "intermediary": None,
+        "key_hashes": [key_hash(key["harbour"])],
+    }
+    old_member = {"staff_id": "clerk", "roles": ["service", "audit"], "key_hashes": [key_hash(key["clerk"])]}
+    (tmp_path / "channels.yaml").write_text(yaml.safe_dump({"channels": [old_channel]}))
+    (tmp_path / "staff.yaml").write_text(yaml.safe_dump({"staff": [old_member]}))
+    (tmp_path / "channels.yaml").chmod(0o640)
+    main([
+        "--into", str(tmp_path), "--channel", "harbour=Another", "--channel", "north=北方", "--staff", "clerk=legal",
+        "--salesperson", "harbour/anna=安娜,A-0001,13900002222",
+    ])  # fmt: skip
+    known = Credentials.load(tmp_path / "channels.yaml", tmp_path / "staff.yaml")
+    harbour, clerk = known.channel(key["harbour"]), known.member(key["clerk"])
+    assert harbour is not None
+    assert clerk is not None
+    assert (harbour.name, harbour.intermediary, harbour.salespeople[0].name) == ("滨海", None, "安娜")
+    assert clerk.roles == {"service", "audit"}
+    assert clerk.password_hash is not None
+    assert not (tmp_path / "keys" / "harbour.key").exists(), "a key nobody knows is not made"
+    north = known.channel((tmp_path / "keys" / "north.key").read_text().strip())
+    assert north is not None
+    assert (tmp_path / "channels.yaml").stat().st_mode & 0o777 == 0o640
+
+
+def test_two_people_are_never_taken_for_one(tmp_path: Path) -> None:
+    anna = {
+        "salesperson_id": "anna", "name": "安娜", "licence_no": "A-0001", "phone": "13900002222",
+        "password_hash": password_hash("x"),
+    }  # fmt: skip
+    for other in ({"phone": "13900003333"}, {"salesperson_id": "bela"}):
+        channels = [
+            {"channel_id": c, "name": c, "key_hashes": [key_hash(c)], "salespeople": [{**anna, **more}]}
+            for c, more in (("a", {}), ("b", other))
+        ]
+        (tmp_path / "channels.yaml").write_text(yaml.safe_dump({"channels": channels}))
+        with pytest.raises(CredentialsError):
+            Credentials.load(tmp_path / "channels.yaml", None)
+    for held in ("$2b$12$abcdefghijklmnopqrstuv", "", "secret"):
+        member = {"staff_id": "x", "roles": ["audit"], "password_hash": held}
+        (tmp_path / "staff.yaml").write_text(yaml.safe_dump({"staff": [member]}))
+        with pytest.raises(CredentialsError):
+            Credentials.load(None, tmp_path / "staff.yaml")
+    (tmp_path / "staff.yaml").write_text(yaml.safe_dump({"staff": [{"staff_id": "x", "roles": ["audit"]}]}))
+    with pytest.raises(CredentialsError):
+        Credentials.load(None, tmp_path / "staff.yaml")
 
 
 @pytest.mark.parametrize(

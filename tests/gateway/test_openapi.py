@@ -10,7 +10,8 @@ from gateway.acts import act_types
 from tests.gateway.doorway import Doorway
 
 WITHOUT_KEY = {
-    "issue_nonce", "verify_policy", "find_customers", "take_payment_notification", "take_app_report",
+    "issue_nonce", "verify_policy", "find_customers", "take_payment_notification", "take_app_report", "sign_in",
+    "sign_out",
 }  # fmt: skip
 
 
@@ -56,14 +57,14 @@ async def test_every_operation_names_its_problems_and_credentials(at: Doorway) -
         for status, answer in operation["responses"].items():
             if int(status) >= 400:
                 assert set(answer["content"]) == {"application/problem+json"}, (name, status)
-        open_to_all = path.startswith(
+        open_to_all = name == "sign_in" or path.startswith(
             ("/v1/help", "/v1/nonce", "/v1/verify", "/v1/downloads", "/v1/callbacks", "/problems")
         )
         assert bool(operation.get("security")) is not open_to_all, name
         if method == "post":
             keyed = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
             assert keyed is (name not in WITHOUT_KEY), name
-    assert set(schema["components"]["securitySchemes"]) == {"session", "proof", "channel", "staff"}
+    assert set(schema["components"]["securitySchemes"]) == {"session", "proof", "channel", "staff", "signed_in"}
     assert "HTTPValidationError" not in str(schema)
 
 
