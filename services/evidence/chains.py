@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from servicekit.journeys import Journeys
-from servicekit.store import Collection, Document, StoredFact
+from servicekit.store import Collection, Cursor, Document, StoredFact
 from services.evidence import chain
 from services.evidence.chain import Entry
 from services.evidence.rules import OWN, EvidenceState
@@ -45,6 +45,32 @@ class Chains(Journeys[EvidenceState]):
                 break
             after = page[-1].cursor()
         return chain.whole(journey_id, kept, head, count)
+
+    async def since(self, journey_id: str, state: EvidenceState, place: int, head: str) -> list[Entry] | None:
+        """The entries after ``place``, up to the head of ``state``; none where ``head`` does not lead on to them.
+
+        Hashes are not computed again here: see ``entries``. Raises ``chain.Damaged`` for an entry that is missing.
+        """
+        kept: dict[tuple[int, str], Entry] = {}
+        # Ids sort by place; "~" comes after every hash, so after all entries at ``place``.
+        after = Cursor(f"{journey_id}.{place:06d}.~")
+        while True:
+            page = await self._entries.find(equal={"journey": journey_id}, limit=PAGE, after=after)
+            for document in page:
+                entry = Entry.model_validate(document.state)
+                kept[entry.index, entry.link] = entry
+            if len(page) < PAGE:
+                break
+            after = page[-1].cursor()
+        path: list[Entry] = []
+        link = state.head or head
+        for index in range(state.count, place, -1):
+            if (index, link) not in kept:
+                raise chain.Damaged(index)
+            path.append(kept[index, link])
+            link = path[-1].previous
+        path.reverse()
+        return path if link == head else None
 
     async def _save(self, document: Document) -> Document:
         """Evidence's own facts join the chain as they are saved."""

@@ -15,7 +15,22 @@ import aiohttp
 from pydantic import Field
 
 from contracts import subjects
-from contracts.commands.evidence import Attest, BuildPack, ChainView, Pack, ViewChain
+from contracts.commands.evidence import (
+    Attest,
+    BuildPack,
+    ChainView,
+    FindJourneys,
+    JourneyFile,
+    ListJourneys,
+    Live,
+    Pack,
+    RegisteredJourneys,
+    Timeline,
+    ViewChain,
+    ViewFile,
+    ViewLive,
+    ViewTimeline,
+)
 from contracts.facts.base import Fact, read_fact
 from contracts.facts.evidence import PackExported
 from contracts.facts.issuance import JourneyIssued, PolicyIssued
@@ -30,14 +45,16 @@ from servicekit.documents.timestamp import TimestampUnavailable
 from servicekit.journeys import journey_subject
 from servicekit.service import Decided, Ground, Service, answers
 from servicekit.settings import Settings
-from services.evidence import rules
+from services.evidence import journey_file, rules
 from services.evidence.chain import SALT_BYTES, Damaged, Entry
 from services.evidence.chains import Chains
 from services.evidence.pack import Packer, Scope, exhibits
+from services.evidence.register import Register
 from services.evidence.report import Reporter
 from services.evidence.rules import OWN, EvidenceState
 from services.evidence.signature import EvidenceKey
 from services.evidence.timestamps import Authorities, roots_in
+from services.evidence.words import Names
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +98,7 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         )
         self.chains.on_saved = self.journeys.on_saved
         self.journeys = self.chains
+        self.register = Register(ground.store, self.chains, ground.vault, ground.now)
         self._releases: dict[str, Release] = {}
         self._anchoring: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -102,8 +120,10 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         self._packer = Packer(self.vault, self.blobs, self.key)
         self._reporter = Reporter(self.set.fonts_dir)
         self._warming: asyncio.Task[None] | None = None
+        self.register.start()
 
     async def close(self) -> None:
+        await self.register.stop()
         if self._warming is not None:
             self._warming.cancel()
             with suppress(asyncio.CancelledError):
@@ -116,6 +136,13 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         if delivery.fact.type == JourneyIssued.type() and self._warming is None:
             # From now on somebody may ask for a pack, and the first report is slow to draw.
             self._warming = asyncio.create_task(self._warm(), name="warm-reports")
+
+    def _saved(self, journey_id: str, state: EvidenceState) -> None:
+        super()._saved(journey_id, state)
+        self.register.grown(journey_id)
+
+    async def swept(self) -> None:
+        await self.register.swept()
 
     async def _warm(self) -> None:
         try:
@@ -136,13 +163,42 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
 
     @answers(ViewChain)
     async def view(self, request: ViewChain) -> ChainView:
-        state = await self.chains.state(request.journey_id)
-        return ChainView(
-            count=state.count,
-            head=state.head,
-            heads=state.heard,
-            anchored=state.anchor.count if state.anchor else 0,
-        )
+        return _chain(await self.chains.state(request.journey_id))
+
+    # -- the register and a journey's file -----------------------------------------------------------------
+
+    @answers(ListJourneys)
+    async def list_journeys(self, request: ListJourneys) -> RegisteredJourneys:
+        return await self.register.listed(request)
+
+    @answers(FindJourneys)
+    async def find_journeys(self, request: FindJourneys) -> RegisteredJourneys:
+        return await self.register.found(request)
+
+    @answers(ViewLive)
+    async def live(self, _: ViewLive) -> Live:
+        return await self.register.live()
+
+    @answers(ViewFile)
+    async def view_file(self, request: ViewFile) -> JourneyFile:
+        """From the chain itself, every hash computed again: what the register says may lag, this does not."""
+        state, entries = await self._whole(request.journey_id)
+        names = Names(await self.release_of(entries))
+        return journey_file.journey_file(request.journey_id, entries, _chain(state), names)
+
+    @answers(ViewTimeline)
+    async def view_timeline(self, request: ViewTimeline) -> Timeline:
+        _, entries = await self._whole(request.journey_id)
+        names = Names(await self.release_of(entries))
+        return journey_file.timeline(entries, names, after=request.after, limit=request.limit)
+
+    async def _whole(self, journey_id: str) -> tuple[EvidenceState, list[Entry]]:
+        """Raises ``Refuse``: ``journey_unknown``, ``evidence_incomplete``."""
+        state = await self.chains.state(journey_id)
+        rules.check_held(state, {})
+        return state, await self.intact(journey_id, state)
+
+    # -- packs ---------------------------------------------------------------------------------------------
 
     @answers(BuildPack)
     async def build_pack(self, command: BuildPack, state: EvidenceState) -> Decided:
@@ -266,6 +322,15 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
             return await self.chains.entries(journey_id, state.head, state.count)
         except Damaged as damage:
             raise Refuse("evidence_incomplete", damaged=damage.index) from None
+
+
+def _chain(state: EvidenceState) -> ChainView:
+    return ChainView(
+        count=state.count,
+        head=state.head,
+        heads=state.heard,
+        anchored=state.anchor.count if state.anchor else 0,
+    )
 
 
 __all__ = ["Evidence", "EvidenceSettings"]
