@@ -24,7 +24,7 @@ from gateway.edge import Edge, edge_of, idempotency_key
 from gateway.openapi import ANSWER_HEADERS, CUSTOMER, IDEMPOTENCY_KEY, JOURNEY_HEADS, problems
 from gateway.steps import Parts, Place, place_of
 from gateway.stream import Stream
-from products import Document, DocumentKind, Notice, Release
+from products import Document, DocumentKind, Notice, Product, Release
 from products.loader import ReleaseError
 from servicekit.bus import BusUnavailable
 
@@ -244,7 +244,7 @@ def router() -> APIRouter:
             act=found.act,
             required=found.required,
             ask=found.ask,
-            text=_notice_text(found, view.intermediary),
+            text=notice_text(found, view.intermediary),
         )
         return _json(text, judgement)
 
@@ -264,19 +264,7 @@ def router() -> APIRouter:
             product = release.products[terms.product]
             for document in product.documents:
                 if document.sha256 == sha256:
-                    header = product.header(document, view.intermediary)
-                    return _json(
-                        _text(
-                            document,
-                            product=header.product,
-                            filing_number=header.filing_number,
-                            insurer=header.insurer,
-                            intermediary=header.intermediary,
-                            hotline=header.hotline,
-                            complaint=header.complaint,
-                        ),
-                        judgement,
-                    )
+                    return _json(document_text(product, document, view.intermediary), judgement)
         raise Refuse("document_unknown")
 
     @routes.get(
@@ -503,7 +491,7 @@ def _listed(code: str, notice: Notice) -> NoticeListed:
     )
 
 
-def _notice_text(notice: Notice, intermediary: str | None) -> Text:
+def notice_text(notice: Notice, intermediary: str | None) -> Text:
     insurer = notice.insurer
     return _text(
         notice.document,
@@ -513,6 +501,19 @@ def _notice_text(notice: Notice, intermediary: str | None) -> Text:
         intermediary=intermediary,
         hotline=insurer.hotline,
         complaint=insurer.complaint,
+    )
+
+
+def document_text(product: Product, document: Document, intermediary: str | None) -> Text:
+    header = product.header(document, intermediary)
+    return _text(
+        document,
+        product=header.product,
+        filing_number=header.filing_number,
+        insurer=header.insurer,
+        intermediary=header.intermediary,
+        hotline=header.hotline,
+        complaint=header.complaint,
     )
 
 
@@ -557,4 +558,4 @@ def _text(
     )
 
 
-__all__ = ["Asked", "JourneyView", "downloads_of", "journey_view", "router"]
+__all__ = ["Asked", "JourneyView", "Text", "document_text", "downloads_of", "journey_view", "notice_text", "router"]
