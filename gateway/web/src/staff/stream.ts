@@ -1,0 +1,78 @@
+/** The staff's event stream: tells when to look again, never what is so. One connection for the page. */
+import { onBeforeUnmount, onMounted, ref, watch } from "vue";
+import { recall, refusalOf, who } from "../api/signed_in";
+
+/** Whether news reaches us. */
+export const heard = ref<"connecting" | "open" | "lost">("connecting");
+
+const listeners = new Set<() => void>();
+let source: EventSource | null = null;
+
+function news(): void {
+  for (const listener of listeners) listener();
+}
+
+export function connect(): void {
+  source?.close();
+  heard.value = "connecting";
+  source = new EventSource("/v1/staff/stream");
+  source.onopen = () => (heard.value = "open");
+  source.addEventListener("look", news);
+  source.addEventListener("fact", news);
+  source.addEventListener("end", connect);
+  source.onerror = () => {
+    if (source?.readyState === EventSource.CONNECTING) {
+      heard.value = "connecting";
+      return;
+    }
+    disconnect();
+    heard.value = "lost";
+    // A stream can't say why it was refused: perhaps the session has run out.
+    void recall().catch(refusalOf);
+  };
+}
+
+function disconnect(): void {
+  source?.close();
+  source = null;
+}
+
+/** Calls `look` on news, at once and then at most every `milliseconds`, while the page can be seen. */
+export function useNews(look: () => Promise<void>, milliseconds: number): void {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  let owed = false;
+
+  async function run(): Promise<void> {
+    if (timer !== null || document.hidden || who.value === null) {
+      owed = true;
+      return;
+    }
+    owed = false;
+    timer = setTimeout(() => {
+      timer = null;
+      if (owed) void run();
+    }, milliseconds);
+    await look();
+  }
+  const hear = () => void run();
+  const back = () => {
+    if (!document.hidden && owed) hear();
+  };
+
+  onMounted(() => {
+    listeners.add(hear);
+    document.addEventListener("visibilitychange", back);
+    if (source === null) connect();
+  });
+  onBeforeUnmount(() => {
+    listeners.delete(hear);
+    document.removeEventListener("visibilitychange", back);
+    if (timer !== null) clearTimeout(timer);
+    if (listeners.size === 0) disconnect();
+  });
+}
+
+watch(who, (now) => {
+  if (now === null) disconnect();
+  else if (listeners.size > 0) connect();
+});
