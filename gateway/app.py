@@ -18,6 +18,7 @@ from gateway.fanout import FanOut
 from gateway.limits import Buckets
 from gateway.middleware import surround
 from gateway.openapi import describe
+from gateway.pictures import Pictures
 from gateway.problems import answer_with_problems
 from gateway.settings import GatewaySettings
 from products import Releases
@@ -76,6 +77,8 @@ def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> Fast
         releases=Releases(settings.releases_dir),
     )
 
+    pictures = Pictures()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         if fan_out:
@@ -85,10 +88,12 @@ def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> Fast
         finally:
             edge.stopping.set()
             await ground.bus.quiesce()
+            await pictures.stop()
 
     app = routed(lifespan)
     app.state.edge = edge
     app.state.downloads = Downloads(edge)
+    app.state.pictures = pictures
     app.state.app_secret = callbacks.webhook_secret(settings)
     surround(
         app,

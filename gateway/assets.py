@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from contracts.problems import Refuse
+from gateway.edge import edge_of
 
 BUILT: Final = Path(__file__).with_name("built")
 LOOKING: Final = ["GET", "HEAD"]
@@ -42,6 +44,11 @@ class Built:
     media: str
     tag: str
 
+    @classmethod
+    def of(cls, plain: bytes, suffix: str) -> Built:
+        packed = gzip.compress(plain, 9, mtime=0) if suffix != ".woff2" else None
+        return cls(plain, packed, _MEDIA[suffix], f'"{hashlib.sha256(plain).hexdigest()[:32]}"')
+
     def answer(self, request: Request, cache: str) -> Response:
         headers = {"ETag": self.tag, "Cache-Control": cache, "Vary": "Accept-Encoding"}
         if self.tag in request.headers.get("if-none-match", ""):
@@ -56,12 +63,8 @@ def read_built(folder: Path = BUILT) -> dict[str, Built]:
     """Every file below ``folder`` by its path. Raises ``FileNotFoundError`` where a page was not built."""
     found: dict[str, Built] = {}
     for path in sorted(folder.rglob("*")):
-        media = _MEDIA.get(path.suffix)
-        if media is not None:
-            plain = path.read_bytes()
-            packed = gzip.compress(plain, 9, mtime=0) if path.suffix != ".woff2" else None
-            tag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
-            found[path.relative_to(folder).as_posix()] = Built(plain, packed, media, tag)
+        if path.suffix in _MEDIA:
+            found[path.relative_to(folder).as_posix()] = Built.of(path.read_bytes(), path.suffix)
     for page in PAGES.values():
         if page not in found:
             raise FileNotFoundError(f"gateway/built/{page} is missing: make web")
@@ -72,13 +75,22 @@ def router() -> APIRouter:
     """Pages and their parts, outside the API's description. Asking for one changes nothing."""
     routes = APIRouter(include_in_schema=False)
     built = read_built()
+    filled: dict[str, Built] = {}
 
     @routes.api_route("/", methods=LOOKING)
     async def home() -> Response:
         return RedirectResponse("/j", 307)
 
     async def page(request: Request) -> Response:
-        return built[PAGES[request.url.path]].answer(request, "no-cache")
+        path = request.url.path
+        if path not in filled:
+            # Where no script runs, the page still says whom to call (I27).
+            settings = edge_of(request).settings
+            text = built[PAGES[path]].plain.decode()
+            for key, value in (("hotline", settings.gateway_hotline), ("hours", settings.gateway_hotline_hours)):
+                text = text.replace("{{" + key + "}}", html.escape(value))
+            filled[path] = Built.of(text.encode(), ".html")
+        return filled[path].answer(request, "no-cache")
 
     for path in PAGES:
         routes.add_api_route(path, page, methods=LOOKING)

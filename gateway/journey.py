@@ -7,7 +7,7 @@ import hashlib
 import logging
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from contracts.commands import appdownload, disclosure, identity, issuance, nps, payment, proposal, signing
@@ -22,10 +22,12 @@ from gateway.customer import heads_of, judged, merged, told, verified
 from gateway.downloads import DownloadLink, Downloads
 from gateway.edge import Edge, edge_of, idempotency_key
 from gateway.openapi import ANSWER_HEADERS, CUSTOMER, IDEMPOTENCY_KEY, JOURNEY_HEADS, problems
+from gateway.pictures import MEDIA_TYPE, Pictures
 from gateway.steps import Parts, Place, place_of
 from gateway.stream import Stream
 from products import Document, DocumentKind, Notice, Product, Release
 from products.loader import ReleaseError
+from products.model import Span
 from servicekit.bus import BusUnavailable
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,8 @@ class Paragraph(Contract):
     exclusion: str | None
     conspicuous: bool
     text: str
+    spans: tuple[Span, ...]
+    """The text in its parts: a page needs no markup to show what is bold."""
     html: str
 
 
@@ -114,6 +118,15 @@ class NoticeText(Contract):
     required: bool
     ask: str
     text: Text
+
+
+class Pad(Contract):
+    """Where the name is written: one box a character, with what was drawn so far."""
+
+    characters: tuple[str, ...]
+    """In the order of the name as it stands on the ID; what is written in no box (the dot in a name) is left out."""
+    draft: signing.Handwriting | None
+    """The strokes this device has saved in this session."""
 
 
 class PolicyListed(Contract):
@@ -290,17 +303,64 @@ def router() -> APIRouter:
     ) -> Response:
         edge = edge_of(request)
         judgement = await verified(request, journey_id, "forms")
-        view, _ = await edge.ask(signing.ViewSigning(journey_id=journey_id), signing.SigningView)
-        offered = view.sealed if revision == "sealed" else view.forms
-        form = next((form for form in offered if form.product == product), None)
-        if form is None:
-            raise Refuse("forms_not_prepared")
+        form = await _form(edge, journey_id, product, revision)
         data = await edge.ground.vault.open(journey_id, form.form)
         answer = Response(data, media_type=form.form.media_type)
         answer.headers["Content-Disposition"] = f'inline; filename="{form.form_no}.pdf"'
         answer.headers["ETag"] = f'"{hashlib.sha256(data).hexdigest()}"'
         answer.headers["Cache-Control"] = "no-store"
         return told(answer, nonce=judgement.nonce)
+
+    @routes.get(
+        "/forms/{product}/pages/{number}",
+        operation_id="read_form_page",
+        summary="One page of the form as a picture, drawn from the very bytes that are signed.",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The page; the header `Form-Pages` says how many there are.",
+                "headers": {**ANSWER_HEADERS, "Form-Pages": {"schema": {"type": "integer"}}},
+                "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+            },
+            **problems(*common, "not_found", "identity_missing", "reproof_required", "forms_not_prepared"),
+        },
+        **customer,
+    )
+    async def read_form_page(
+        request: Request,
+        journey_id: str,
+        product: str,
+        number: Annotated[int, Path(ge=1, le=99)],
+        revision: Annotated[Literal["preview", "sealed"], Query()] = "preview",
+    ) -> Response:
+        edge = edge_of(request)
+        judgement = await verified(request, journey_id, "forms")
+        form = await _form(edge, journey_id, product, revision)
+        picture = await pictures_of(request).page(await edge.ground.vault.open(journey_id, form.form), number)
+        answer = Response(picture.data, media_type=MEDIA_TYPE)
+        answer.headers["Form-Pages"] = str(picture.pages)
+        answer.headers["Cache-Control"] = "no-store"
+        return told(answer, nonce=judgement.nonce)
+
+    @routes.get(
+        "/pad",
+        operation_id="read_pad",
+        summary="The boxes of the name to be written, and the strokes drawn so far.",
+        response_model=Pad,
+        responses={**ok, **problems(*common, "identity_missing", "reproof_required")},
+        **customer,
+    )
+    async def read_pad(request: Request, journey_id: str) -> Response:
+        edge = edge_of(request)
+        judgement = await verified(request, journey_id, "pad")
+        view, _ = await edge.ask(proposal.ViewProposal(journey_id=journey_id), ProposalView)
+        signed, _ = await edge.ask(signing.ViewSigning(journey_id=journey_id), signing.SigningView)
+        name = await edge.ground.vault.open_text(journey_id, view.policyholder.name)
+        draft: signing.Handwriting | None = None
+        if signed.draft is not None:
+            saved = await edge.ground.vault.open(journey_id, signed.draft)
+            draft = signing.Handwriting.model_validate_json(saved)
+        return _json(Pad(characters=tuple(signing.written_characters(name)), draft=draft), judgement)
 
     @routes.get(
         "/policies",
@@ -447,6 +507,23 @@ async def journey_view(edge: Edge, asked: Asked, *, reveal: bool) -> JourneyView
     )
 
 
+async def _form(
+    edge: Edge, journey_id: str, product: str, revision: Literal["preview", "sealed"]
+) -> signing.FormOffered:
+    """Raises ``Refuse("forms_not_prepared")``."""
+    view, _ = await edge.ask(signing.ViewSigning(journey_id=journey_id), signing.SigningView)
+    offered = view.sealed if revision == "sealed" else view.forms
+    form = next((form for form in offered if form.product == product), None)
+    if form is None:
+        raise Refuse("forms_not_prepared")
+    return form
+
+
+def pictures_of(request: Request) -> Pictures:
+    found: Pictures = request.app.state.pictures
+    return found
+
+
 def downloads_of(request: Request) -> Downloads:
     found: Downloads = request.app.state.downloads
     return found
@@ -550,6 +627,7 @@ def _text(
                 exclusion=block.exclusion,
                 conspicuous=block.conspicuous,
                 text=block.text,
+                spans=block.spans,
                 html=block.html(),
             )
             for block in document.blocks

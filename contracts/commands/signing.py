@@ -34,6 +34,15 @@ class Handwriting(Contract):
     boxes: Annotated[tuple[Box, ...], Field(max_length=20)]
 
 
+_WRITTEN_IN_NO_BOX = "·•・‧∙ "
+"""The dot in names of minorities, and spaces."""
+
+
+def written_characters(name: str) -> str:
+    """The characters of a name that are written, one a box, in order."""
+    return "".join(character for character in name if character not in _WRITTEN_IN_NO_BOX)
+
+
 class PrepareForms(Act):
     """Draws the application form of every product in the purchase, once all is read and confirmed."""
 

@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Final
 
-from contracts.commands.signing import Box, Handwriting
+from contracts.commands.signing import Box, Handwriting, written_characters
 from contracts.facts.signing import InkCheck
 from contracts.values import canonical_json, sha256_hex
 
@@ -27,14 +27,6 @@ SMALL: Final = 0.30
 STRAIGHT: Final = 0.04
 """Deviation from one straight line, in box heights, up to which all the ink of a box is a line."""
 GRID: Final = 48
-
-_SILENT: Final = "·•・‧∙ "
-"""Written in no box: the dot in names of minorities."""
-
-
-def characters_of(name: str) -> str:
-    """The characters a customer writes, one a box."""
-    return "".join(character for character in name if character not in _SILENT)
 
 
 @cache
@@ -58,7 +50,7 @@ def check_ink(writing: Handwriting, name: str, *, seen_before: bool) -> tuple[In
 
     ``seen_before`` is whether these very strokes were given earlier, in any journey.
     """
-    characters = characters_of(name)
+    characters = written_characters(name)
     checks = [InkCheck(code="ink_empty", ok=any(_points(box) for box in writing.boxes))]
     if not checks[0].ok:
         return tuple(checks)
