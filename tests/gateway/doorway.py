@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import yaml
+from argon2 import PasswordHasher
 
 from contracts.commands import appdownload, disclosure, evidence, identity, issuance, nps, payment, proposal, signing
 from contracts.commands.base import Act, Answer, Done, Request, request_types
@@ -41,6 +42,16 @@ from tests.purchase import open_journey
 Play = Callable[[Any], Awaitable[Contract] | Contract]
 
 SHA = "a" * 64
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+PASSWORD = "kx7m-9wqe-3hzp-d4vt"
+"""Everybody's, kept by hashes of the cheapest kind."""
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+SALESPEOPLE = {
+    "anna": ("harbour_motors", "安娜", "13900002222"),
+    "bela": ("harbour_motors", "贝拉", "13900003333"),
+    "chen": ("north_agency", "陈辰", "13900004444"),
+}
+"""Who sells for which channel: name and phone."""
 
 
 @dataclass
@@ -146,6 +157,16 @@ class Doorway:
     def bearer(self, who: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {(self.channel_keys | self.staff_keys)[who]}"}
 
+    async def signed_in(self, who: str, *, password: str = PASSWORD) -> dict[str, str]:
+        """What the browser of somebody who signed in sends from a page of ours: one of ``SALESPEOPLE``, or of staff by
+        role.
+        """
+        door, name = ("sales", who) if who in SALESPEOPLE else ("staff", f"one_of_{who}")
+        body = {"door": door, "name": name, "password": password}
+        got = await self.call("POST", "/v1/sign-in", body=body, headers=SAME_ORIGIN)
+        assert got.status == 200, got.body
+        return {**SAME_ORIGIN, "Cookie": got.headers["set-cookie"].partition(";")[0]}
+
     # -- behind it -----------------------------------------------------------------------------------------
 
     async def journey(self, *, extra: bool = True) -> str:
@@ -225,7 +246,23 @@ async def doorway(folder: Path, server: NatsServer, release: Release, **more: An
         yaml.safe_dump(
             {
                 "channels": [
-                    {"channel_id": name, "name": name, "intermediary": "滨海汽车", "key_hashes": [key_hash(key)]}
+                    {
+                        "channel_id": name,
+                        "name": name,
+                        "intermediary": "滨海汽车",
+                        "key_hashes": [key_hash(key)],
+                        "salespeople": [
+                            {
+                                "salesperson_id": who,
+                                "name": shown,
+                                "licence_no": f"LICENCE-{who}",
+                                "phone": phone,
+                                "password_hash": PASSWORD_HASH,
+                            }
+                            for who, (channel, shown, phone) in SALESPEOPLE.items()
+                            if channel == name
+                        ],
+                    }
                     for name, key in channel_keys.items()
                 ]
             }
@@ -235,7 +272,12 @@ async def doorway(folder: Path, server: NatsServer, release: Release, **more: An
         yaml.safe_dump(
             {
                 "staff": [
-                    {"staff_id": f"one_of_{role}", "roles": [role], "key_hashes": [key_hash(key)]}
+                    {
+                        "staff_id": f"one_of_{role}",
+                        "roles": [role],
+                        "key_hashes": [key_hash(key)],
+                        "password_hash": PASSWORD_HASH,
+                    }
                     for role, key in staff_keys.items()
                 ]
             }

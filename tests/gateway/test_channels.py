@@ -21,13 +21,17 @@ from gateway.credentials import Credentials, CredentialsError, key_hash, main, n
 from gateway.passwords import password_hash
 from gateway.public import PAGES
 from servicekit.runner import new_ulid
-from tests.gateway.doorway import SHA, Doorway
+from tests.gateway.doorway import SALESPEOPLE, SHA, Doorway
 
 BODY = {"policyholder": {"name": "王小明"}, "subject": {}, "products": []}
 
 
 def keyed(at: Doorway, who: str, key: str | None = None) -> dict[str, str]:
     return {**at.bearer(who), "Idempotency-Key": key or new_ulid()}
+
+
+def keyed_as(headers: dict[str, str]) -> dict[str, str]:
+    return {**headers, "Idempotency-Key": new_ulid()}
 
 
 # -- channels ----------------------------------------------------------------------------------------------
@@ -106,6 +110,128 @@ async def test_a_channel_lists_only_its_own(at: Doorway) -> None:
     assert got.json == {"proposals": []}
     (query,) = at.heard(proposal.ListProposals)
     assert (query.channel_id, query.limit) == ("north_agency", 5)
+
+
+# -- salespeople -------------------------------------------------------------------------------------------
+
+
+def index_of(at: Doorway, who: str) -> str:
+    return at.under.vault.blind_index("phone", SALESPEOPLE[who][2])
+
+
+async def test_a_salesperson_who_signed_in_is_put_into_the_proposal(at: Doorway) -> None:
+    headers = {**await at.signed_in("anna"), "Idempotency-Key": "my-key-01"}
+    for _ in range(2):
+        got = await at.call("POST", "/v1/proposals", body=BODY, headers=headers)
+        assert got.status == 201
+        assert got.json["link"].startswith(f"{at.base}/j#")
+    first, again = at.heard(proposal.SubmitProposal)
+    assert (first.channel_id, first.intermediary) == ("harbour_motors", "滨海汽车")
+    opened = [await at.under.vault.open(each.journey_id, each.body) for each in (first, again)]
+    assert opened[0] == opened[1], "a retry is the same"
+    anna = {"name": "安娜", "licence_no": "LICENCE-anna", "phone": "13900002222"}
+    assert json.loads(opened[0]) == {**BODY, "salesperson": anna}
+
+
+@pytest.mark.parametrize("forged", [None, {}, {"name": "贝拉", "licence_no": "LICENCE-bela", "phone": "13900003333"}])
+async def test_nobody_who_signed_in_sells_as_somebody_else(at: Doorway, forged: Any) -> None:
+    headers = keyed_as(await at.signed_in("anna"))
+    got = await at.call("POST", "/v1/proposals", body={**BODY, "salesperson": forged}, headers=headers)
+    assert (got.status, got.code) == (422, "invalid_fields")
+    assert [fault["pointer"] for fault in got.json["errors"]] == ["/salesperson"]
+    twice = b'{"salesperson": {}, "subject": {}, "salesperson": null}'
+    assert (await at.call("POST", "/v1/proposals", body=twice, headers=headers)).code == "invalid_fields"
+    assert not at.heard(proposal.SubmitProposal)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"[]", "invalid_fields"), (b"{", "malformed"), (b"\xff", "malformed"), (b"[" * 60_000, "malformed"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, None), (b'{"a": "\\ud800"}', None), (b'{"a": NaN}', None),
+    ],
+)  # fmt: skip
+async def test_whatever_a_session_submits_is_sealed_or_refused(at: Doorway, raw: bytes, code: str | None) -> None:
+    got = await at.call("POST", "/v1/proposals", body=raw, headers=keyed_as(await at.signed_in("anna")))
+    assert got.status == 201 if code is None else got.code == code
+
+
+async def test_a_salesperson_lists_their_own_or_the_channels(at: Doorway) -> None:
+    journey_id = await at.journey()
+    state = proposal.ProposalState(
+        journey_id=journey_id, proposal_no="T1", channel_reference=None, state="open", products=("x",),
+        opened_at=at.clock(), expires_at=at.clock(),
+    )  # fmt: skip
+    at.play(proposal.ListProposals, lambda _: proposal.ProposalStates(proposals=(state,)))
+    anna = await at.signed_in("anna")
+    got = await at.call("GET", "/v1/proposals", headers=anna)
+    assert set(got.json["proposals"][0]) == {
+        "journey_id", "proposal_no", "channel_reference", "state", "products", "opened_at", "expires_at",
+    }  # fmt: skip
+    await at.call("GET", "/v1/proposals?mine=false&order=newest", headers=anna)
+    await at.call("GET", f"/v1/proposals?mine=true&order=newest&after={journey_id}", headers=anna)
+    await at.call("GET", "/v1/proposals?mine=true", headers=at.bearer("harbour_motors"))
+    asked = [(q.seller, q.order, q.journey_id, q.channel_id) for q in at.heard(proposal.ListProposals)]
+    mine = index_of(at, "anna")
+    assert asked == [
+        (mine, "oldest", "0" * 26, "harbour_motors"),
+        (None, "newest", "Z" * 26, "harbour_motors"),
+        (mine, "newest", journey_id, "harbour_motors"),
+        (None, "oldest", "0" * 26, "harbour_motors"),
+    ]
+    for wrong in ("order=best", "mine=perhaps", "after=x", "limit=0"):
+        assert (await at.call("GET", f"/v1/proposals?{wrong}", headers=anna)).code == "invalid_fields"
+
+
+async def test_a_salesperson_acts_on_their_own_and_no_other_channels(at: Doorway) -> None:
+    journey_id = await at.journey()
+    anna = index_of(at, "anna")
+
+    def own(request: Any) -> Any:
+        if (request.channel_id, request.seller) not in {("harbour_motors", anna), ("harbour_motors", None)}:
+            raise Refuse("not_yours")
+        if isinstance(request, proposal.ShowLink):
+            return proposal.LinkShown(link=f"{at.base}/j#{request.journey_id}.x", expires_at=at.clock())
+        return request.reply()
+
+    for kind in (proposal.ShowLink, proposal.WithdrawProposal, proposal.ResendLink):
+        at.play(kind, own)
+    asked = (("GET", "link", None), ("POST", "resend-link", None), ("POST", "withdraw", {"reason": "wrong_data"}))
+    for who, status in (("anna", 200), ("bela", 404), ("chen", 404)):
+        headers = await at.signed_in(who)
+        for method, verb, body in asked:
+            path = f"/v1/proposals/{journey_id}/{verb}"
+            got = await at.call(method, path, body=body, headers=keyed_as(headers))
+            assert got.status == status, (who, verb)
+            assert status == 200 or got.code == "not_yours"
+        for unknown in (new_ulid(), "nonsense"):
+            got = await at.call("GET", f"/v1/proposals/{unknown}/link", headers=headers)
+            assert got.code == "not_yours"
+    by_key = await at.call("GET", f"/v1/proposals/{journey_id}/link", headers=at.bearer("harbour_motors"))
+    assert set(by_key.json) == {"link", "expires_at"}
+    other = await at.call("GET", f"/v1/proposals/{journey_id}/link", headers=at.bearer("north_agency"))
+    assert other.code == "not_yours"
+
+
+async def test_the_catalogue_is_of_the_release_new_journeys_open_on(at: Doorway) -> None:
+    at.play(proposal.NameRelease, lambda _: proposal.ReleaseNamed(release=at.release.hash))
+    got = await at.call("GET", "/v1/products", headers=await at.signed_in("anna"))
+    assert got.status == 200
+    assert got.json["release"] == at.release.hash
+    assert [each["product"] for each in got.json["products"]] == list(at.release.products)
+    for told in got.json["products"]:
+        product = at.release.products[told["product"]]
+        known = product.model_dump(mode="json")
+        assert set(told) == {
+            "product", "name", "marketing_name", "summary", "optional", "subject", "parties", "covers", "taxes",
+            "premium", "period", "fields",
+        }  # fmt: skip
+        assert all(told[key] == known[key] for key in set(told) - {"product"})
+        assert got.json["insurer"] == {"name": product.insurer.name, "hotline": product.insurer.hotline}
+    assert (await at.call("GET", "/v1/products", headers=at.bearer("north_agency"))).json == got.json
+    at.play(proposal.NameRelease, lambda _: proposal.ReleaseNamed(release="0" * 64))
+    missing = await at.call("GET", "/v1/products", headers=at.bearer("north_agency"))
+    assert (missing.status, missing.code) == (503, "unavailable")
 
 
 # -- keys --------------------------------------------------------------------------------------------------
