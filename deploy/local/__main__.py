@@ -81,10 +81,13 @@ def links(run: LocalRun) -> str:
         f"  gateway               {place.gateway_url}",
         f"  its HTTP API          {place.gateway_url}/openapi.json",
         f"  check a policy        {place.gateway_url}/verify",
+        f"  for salespeople       {place.gateway_url}/sales",
+        f"  for staff             {place.gateway_url}/staff",
         f"  SMS inbox (stand-in)  {place.party_url('sms')}/inbox",
         f"  metrics               {run.ops_url('gateway')}/metrics",
         f"  bus                   {run.nats_url}",
-        f"  API keys              {run.layout.credentials / 'keys'}",
+        f"  API keys, passwords   {run.layout.credentials / 'keys'} (NAME.key, NAME.password: sign in as NAME)",
+        "  A customer's link opens in another browser or a private window: who is signed in cannot act as a customer.",
         f"  logs                  {run.layout.logs}",
     ])  # fmt: skip
 

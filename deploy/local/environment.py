@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +41,14 @@ class Layout:
 
     @property
     def credentials(self) -> Path:
-        """API keys of channels and staff, and what the gateway knows of them."""
+        """Keys and passwords of channels, salespeople and staff, and what the gateway knows of them."""
         return self.folder / "credentials"
 
     def api_key(self, owner: str) -> Path:
         return self.credentials / "keys" / f"{owner}.key"
+
+    def password(self, owner: str) -> Path:
+        return self.credentials / "keys" / f"{owner}.password"
 
     @property
     def master_key(self) -> Path:
@@ -119,8 +123,25 @@ def of_sandbox(place: Place) -> dict[str, str]:
     return told
 
 
-STAFF = {"clerk": "service", "auditor": "audit", "counsel": "legal"}
-"""Staff of the local run, with their roles."""
+STAFF = {"clerk": "service,客服小林", "auditor": "audit,稽核老周", "counsel": "legal,法务小陈"}
+"""Staff of the local run, with their roles and names."""
+
+
+def salesperson_of(channel: str) -> str:
+    """The one salesperson a channel has in the local run, as they sign in."""
+    return f"{channel}_sales"
+
+
+def who_may(channels: Mapping[str, str]) -> list[str]:
+    """What ``gateway.credentials`` is asked to make: an account for everybody; ``channels`` are names by id."""
+    asked: list[str] = []
+    for number, (channel, name) in enumerate(channels.items(), 1):
+        asked += ["--channel", f"{channel}={name}"]
+        details = f"业务员{number:02},DEMO-{number:04},1390000{number:04}"
+        asked += ["--salesperson", f"{channel}/{salesperson_of(channel)}={details}"]
+    for member, role in STAFF.items():
+        asked += ["--staff", f"{member}={role}"]
+    return asked
 
 
 def of_simulator(place: Place, channel: str) -> dict[str, str]:

@@ -312,17 +312,18 @@ class LocalRun:
             await run_to_end(Program("fonts", command, inherited(), ROOT), self.log("fonts"), self.console)
 
     async def _make_credentials(self) -> None:
-        """API keys for every partner and some staff; what exists is kept."""
-        command = [sys.executable, "-m", "gateway.credentials", "--into", str(self.layout.credentials)]
-        for partner in self.partners:
-            command += ["--channel", f"{partner.channel_id}={partner.name}"]
-        for name, role in environment.STAFF.items():
-            command += ["--staff", f"{name}={role}"]
+        """Keys and passwords for every partner, a salesperson of each, and some staff; what exists is kept."""
+        asked = environment.who_may({partner.channel_id: partner.name for partner in self.partners})
+        command = [sys.executable, "-m", "gateway.credentials", "--into", str(self.layout.credentials), *asked]
         await run_to_end(Program("credentials", command, inherited(), ROOT), self.log("credentials"), self.console)
 
     def api_key(self, owner: str) -> str:
         """Of a channel, or of one of ``environment.STAFF``."""
         return self.layout.api_key(owner).read_text("ascii").strip()
+
+    def password(self, owner: str) -> str:
+        """Of ``environment.salesperson_of`` a channel, or of one of ``environment.STAFF``."""
+        return self.layout.password(owner).read_text("ascii").strip()
 
     async def _answers(self, url: str) -> bool:
         assert self._http is not None

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import random
 import signal
 import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import nats
 import pytest
 
@@ -21,6 +25,8 @@ from deploy.local.ports import BASE, SERVICES, Ports, taken
 from deploy.local.processes import Console, Ended, Process, Program, readable, run_to_end, until_ready
 from deploy.local.run import LocalRun, PortTaken
 from deploy.local.settings import ROOT, inherited
+from deploy.simulator.proposals import person, proposal
+from servicekit.runner import new_ulid
 
 
 def alive(pid: int) -> bool:
@@ -69,9 +75,47 @@ async def test_a_second_start_keeps_keys_and_release(tmp_path: Path) -> None:
     async with LocalRun(tmp_path / "var", services=(), ports=ports) as run:
         assert run.nats_seed is not None
         before = (run.place.release, run.layout.master_key.read_bytes(), run.nats_seed.read_bytes())
+        accounts = {path: path.read_bytes() for path in run.layout.credentials.rglob("*") if path.is_file()}
+        assert {run.layout.password(name) for name in environment.STAFF} < set(accounts)
     async with LocalRun(tmp_path / "var", services=(), ports=ports) as run:
         assert run.nats_seed is not None
         assert (run.place.release, run.layout.master_key.read_bytes(), run.nats_seed.read_bytes()) == before
+        assert {path: path.read_bytes() for path in accounts} == accounts
+
+
+async def test_a_salesperson_of_the_local_run_signs_in_and_sells(tmp_path: Path) -> None:
+    """With the passwords it made, over HTTP, through the real proposal service."""
+    who = environment.salesperson_of("harbour_motors")
+    async with (
+        LocalRun(tmp_path / "var", services=("proposal", "identity", "notify", "gateway")) as run,
+        aiohttp.ClientSession(run.gateway_url, cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser,
+    ):
+        browser.headers["Sec-Fetch-Site"] = "same-origin"
+
+        async def asked(method: str, path: str, body: object = None) -> Any:
+            headers = {"Idempotency-Key": new_ulid()}
+            async with browser.request(method, path, json=body, headers=headers) as got:
+                assert got.ok, await got.text()
+                return await got.json() if got.content_length else None
+
+        for door, name in (("staff", "counsel"), ("sales", who)):
+            told = await asked("POST", "/v1/sign-in", {"door": door, "name": name, "password": run.password(name)})
+            assert (await asked("GET", "/v1/sign-in"))["name"] == told["name"]
+        offered = [each["product"] for each in (await asked("GET", "/v1/products"))["products"]]
+        chance = random.Random(5)
+        body = proposal(person(chance), datetime.now(UTC), chance)
+        del body["salesperson"]
+        assert {part["product"] for part in body["products"]} <= set(offered)
+        accepted = await asked("POST", "/v1/proposals", body)
+        (mine,) = (await asked("GET", "/v1/proposals?order=newest"))["proposals"]
+        assert (mine["journey_id"], mine["state"]) == (accepted["journey_id"], "open")
+        path = f"/v1/proposals/{accepted['journey_id']}"
+        assert (await asked("GET", f"{path}/link"))["link"] == accepted["link"]
+        await asked("POST", f"{path}/withdraw", {"reason": "wrong_data"})
+        assert (await asked("GET", "/v1/proposals"))["proposals"][0]["state"] == "withdrawn"
+        await asked("POST", "/v1/sign-out")
+        async with browser.get("/v1/proposals") as got:
+            assert got.status == 401
 
 
 async def test_a_bus_of_ones_own_is_used(tmp_path: Path, nats_server) -> None:
