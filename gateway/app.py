@@ -10,7 +10,19 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import Lifespan
 
-from gateway import acts, assets, callbacks, channels, journey, public, sign_in, staff
+from gateway import (
+    acts,
+    assets,
+    callbacks,
+    channels,
+    journey,
+    public,
+    sign_in,
+    staff,
+    staff_journeys,
+    staff_live,
+    staff_unmasking,
+)
 from gateway.credentials import Credentials
 from gateway.downloads import Downloads
 from gateway.edge import Edge
@@ -32,6 +44,9 @@ MODELS: Final = (
     staff.PackWanted,
     staff.CustomerSought,
     staff.RefundWanted,
+    staff_journeys.JourneySought,
+    staff_unmasking.UnmaskWanted,
+    staff_unmasking.FileWanted,
 )
 """Bodies that operations name and read by themselves."""
 
@@ -53,6 +68,9 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         sign_in.router(),
         channels.router(),
         staff.router(),
+        staff_journeys.router(),
+        staff_unmasking.router(),
+        staff_live.router(),
         callbacks.router(),
         public.router(),
         public.pages(),

@@ -37,6 +37,11 @@ def masked_text(text: str) -> str:
     return masked_number(text, head=2 if len(text) >= 8 else 1, tail=2 if len(text) >= 8 else 1)
 
 
+def masked_party(party: Mapping[str, str]) -> dict[str, str]:
+    """Name, ID number, phone and address as ``masked_values`` shows them; the kind of ID stays."""
+    return {key: text if key == "id_type" else _party_value(key, text) for key, text in party.items()}
+
+
 def masked_values(product: Product, texts: Mapping[str, str]) -> dict[str, str]:
     """``texts`` by name (``policyholder.phone``, ``subject.vin``…). Choices, numbers and dates stay: they say what
     is bought, not who buys.

@@ -24,13 +24,14 @@ from contracts.problems import Refuse
 from contracts.values import Committed, Contract, Instant, JourneyId, Token
 from gateway.credentials import Role
 from gateway.downloads import DownloadLink
-from gateway.edge import edge_of, idempotency_key, json_of, staff_of
+from gateway.edge import Edge, edge_of, idempotency_key, json_of, staff_of
 from gateway.journey import downloads_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
 from products.party_check import id_check_character
 from servicekit.store import Cursor, Document
 
 MAY: Final[dict[str, tuple[Role, ...]]] = {
+    "read_journeys": ("service", "audit", "legal"),
     "build_pack": ("audit", "legal"),
     "unmask": ("legal",),
     "read_unmaskings": ("audit",),
@@ -42,13 +43,17 @@ MAY: Final[dict[str, tuple[Role, ...]]] = {
 """Who may do what, in one table."""
 
 
+Reason = Annotated[str, Field(min_length=4, max_length=200)]
+"""Why somebody wants to see what is masked: for whoever audits it."""
+
+
 class PackWanted(Contract):
     journey_id: JourneyId
     scope: Literal["journey", "policy"] = "journey"
     policy_no: Annotated[str, Field(max_length=40)] | None = None
     masked: bool = True
     """False shows personal values in full: a right of its own, and on record (I24)."""
-    reason: Annotated[str, Field(min_length=4, max_length=200)]
+    reason: Reason
 
 
 class PackLink(DownloadLink):
@@ -74,8 +79,10 @@ class Unmasking(Contract):
     at: Instant
     staff_id: Token
     journey_id: JourneyId
-    scope: Literal["journey", "policy"]
+    scope: Literal["journey", "policy", "values", "file"]
+    """A pack of the journey or of a policy, the values on the page, or a file."""
     policy_no: str | None
+    form_no: str | None = None
     reason: str
 
 
@@ -113,17 +120,17 @@ def router() -> APIRouter:
             raise Refuse("role_missing")
         await edge.known(wanted.journey_id)
         if not wanted.masked:
-            # On record first: what can't be logged isn't shown.
-            unmasking = Unmasking(
-                at=edge.ground.now(),
-                staff_id=member.staff_id,
-                journey_id=wanted.journey_id,
-                scope=wanted.scope,
-                policy_no=wanted.policy_no,
-                reason=wanted.reason,
+            await put_on_record(
+                edge,
+                Unmasking(
+                    at=edge.ground.now(),
+                    staff_id=member.staff_id,
+                    journey_id=wanted.journey_id,
+                    scope=wanted.scope,
+                    policy_no=wanted.policy_no,
+                    reason=wanted.reason,
+                ),
             )
-            unmaskings = edge.ground.store.collection("unmaskings")
-            await unmaskings.save(Document(edge.ground.new_id(), state=unmasking.model_dump(mode="json")))
         command = BuildPack(
             command_id=command_id,
             journey_id=wanted.journey_id,
@@ -139,7 +146,7 @@ def router() -> APIRouter:
             media_type="application/zip",
             file_name=pack.file_name,
         )
-        return _json(PackLink(**link.model_dump(), complete=pack.complete, size=pack.size), 201)
+        return json_answer(PackLink(**link.model_dump(), complete=pack.complete, size=pack.size), 201)
 
     @routes.get(
         "/unmaskings",
@@ -158,7 +165,7 @@ def router() -> APIRouter:
         await staff_of(request, *MAY["read_unmaskings"])
         found = await edge.ground.store.collection("unmaskings").find(after=Cursor(after), limit=limit)
         listed = tuple(Unmasking.model_validate(document.state) for document in found)
-        return _json(Unmaskings(unmaskings=listed, next=found[-1].id if found else after))
+        return json_answer(Unmaskings(unmaskings=listed, next=found[-1].id if found else after))
 
     @routes.post(
         "/customers",
@@ -174,7 +181,7 @@ def router() -> APIRouter:
         sought = await json_of(request, CustomerSought)
         index = edge.ground.vault.blind_index(sought.kind, normal(sought.kind, sought.value))
         found, _ = await edge.ask(FindCustomers(kind=sought.kind, index=index), Customers)
-        return _json(found)
+        return json_answer(found)
 
     @routes.post(
         "/refunds",
@@ -192,7 +199,7 @@ def router() -> APIRouter:
         await edge.known(wanted.journey_id)
         command = RefundOrder(command_id=command_id, journey_id=wanted.journey_id, order_no=wanted.order_no)
         reply, _ = await edge.ask(command, Done, timeout=15)
-        return _json(reply)
+        return json_answer(reply)
 
     @routes.get(
         "/nps",
@@ -211,7 +218,7 @@ def router() -> APIRouter:
         await staff_of(request, *MAY["read_scores"])
         report = ScoreReport(since=since, channel_id=channel_id, product=product)
         scores, _ = await edge_of(request).ask(report, Scores)
-        return _json(scores)
+        return json_answer(scores)
 
     @routes.get(
         "/referrals",
@@ -224,7 +231,7 @@ def router() -> APIRouter:
     async def read_referrals(request: Request) -> Response:
         await staff_of(request, *MAY["read_scores"])
         counts, _ = await edge_of(request).ask(ReferralReport(), ReferralCounts)
-        return _json(counts)
+        return json_answer(counts)
 
     @routes.get(
         "/gaps",
@@ -241,7 +248,7 @@ def router() -> APIRouter:
     ) -> Response:
         await staff_of(request, *MAY["read_gaps"])
         gaps, _ = await edge_of(request).ask(ListGaps(line=line, year=year), Gaps)
-        return _json(gaps)
+        return json_answer(gaps)
 
     return routes
 
@@ -260,5 +267,11 @@ def normal(kind: str, value: str) -> str:
     return text
 
 
-def _json(view: Contract, status: int = 200) -> Response:
+async def put_on_record(edge: Edge, unmasking: Unmasking) -> None:
+    """Before anything is shown: what can't be logged isn't shown."""
+    unmaskings = edge.ground.store.collection("unmaskings")
+    await unmaskings.save(Document(edge.ground.new_id(), state=unmasking.model_dump(mode="json")))
+
+
+def json_answer(view: Contract, status: int = 200) -> Response:
     return Response(view.model_dump_json().encode(), status, media_type="application/json")

@@ -10,8 +10,8 @@ from gateway.acts import act_types
 from tests.gateway.doorway import Doorway
 
 WITHOUT_KEY = {
-    "issue_nonce", "verify_policy", "find_customers", "take_payment_notification", "take_app_report", "sign_in",
-    "sign_out",
+    "issue_nonce", "verify_policy", "find_customers", "search_journeys", "take_payment_notification", "take_app_report",
+    "sign_in", "sign_out",
 }  # fmt: skip
 
 
