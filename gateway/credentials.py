@@ -4,8 +4,9 @@
                                   --salesperson CHANNEL/ID=NAME,LICENCE,PHONE …
 
 makes what is missing and leaves what exists: ``DIR/channels.yaml``, ``DIR/staff.yaml`` and, for whoever is to use
-them, ``DIR/keys/<id>.key`` and ``DIR/keys/<id>.password`` (mode 0600). A key has 256 random bits, so a plain SHA-256
-hides it; a password may one day be a person's own choice, so argon2id does.
+them, ``DIR/keys/<id>.key`` and ``DIR/keys/<id>.password`` (mode 0600). ``--new-password ID`` replaces a password.
+A key has 256 random bits, so a plain SHA-256 hides it; a password may one day be a person's own choice, so argon2id
+does.
 """
 
 from __future__ import annotations
@@ -182,9 +183,15 @@ Entry = dict[str, Any]
 
 
 def make(
-    into: Path, channels: Sequence[Wanted] = (), staff: Sequence[Wanted] = (), salespeople: Sequence[Wanted] = ()
+    into: Path,
+    channels: Sequence[Wanted] = (),
+    staff: Sequence[Wanted] = (),
+    salespeople: Sequence[Wanted] = (),
+    *,
+    new_passwords: Sequence[str] = (),
 ) -> None:
-    """Makes entries, keys and passwords that are missing; what exists is kept. Idempotent.
+    """Makes entries, keys and passwords that are missing; what exists is kept, but for ``new_passwords``. Idempotent
+    without those.
 
     Raises ``CredentialsError`` and leaves the files as they were when what would come of it cannot be used.
     """
@@ -212,6 +219,15 @@ def make(
             raise CredentialsError(f"no channel {one.channel_id}")
         entry = _entry(channel.setdefault("salespeople", []), "salesperson_id", one)
         _give_password(entry, keys / f"{one.id}.password")
+    people = {str(entry["staff_id"]): entry for entry in all_staff}
+    people |= {str(who["salesperson_id"]): who for each in all_channels for who in each.get("salespeople", [])}
+    for name in new_passwords:
+        if name not in people:
+            raise CredentialsError(f"nobody is called {name}")
+        path = keys / f"{name}.password"
+        path.unlink(missing_ok=True)
+        people[name].pop("password_hash", None)
+        _give_password(people[name], path)
 
     Credentials(
         _valid(channels_file, {"channels": all_channels}, _ChannelsFile).channels,
@@ -277,9 +293,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--salesperson", action="append", default=[], metavar="CHANNEL/ID=NAME,LICENCE,PHONE", type=_salesperson
     )
+    parser.add_argument("--new-password", action="append", default=[], metavar="ID")
     asked = parser.parse_args(arguments)
     try:
-        make(asked.into, asked.channel, asked.staff, asked.salesperson)
+        make(asked.into, asked.channel, asked.staff, asked.salesperson, new_passwords=asked.new_password)
     except CredentialsError as error:
         parser.exit(1, f"{error}\n")
 

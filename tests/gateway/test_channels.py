@@ -284,6 +284,23 @@ def test_passwords_of_people_are_made_once_and_kept_as_hashes(tmp_path: Path) ->
         assert password not in (tmp_path / "channels.yaml").read_text() + (tmp_path / "staff.yaml").read_text()
 
 
+def test_a_forgotten_password_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    asked = ["--into", str(tmp_path), "--channel", "harbour=滨海", "--staff", "clerk=service"]
+    main([*asked, "--salesperson", "harbour/anna=安娜,A-0001,13900002222"])
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    before = files()
+    main(["--into", str(tmp_path), "--new-password", "anna"])
+    assert {name for name, data in files().items() if data != before[name]} == {"anna.password", "channels.yaml"}
+    _, anna = Credentials.load(tmp_path / "channels.yaml", None).sellers["anna"]
+    assert PasswordHasher().verify(anna.password_hash, files()["anna.password"].strip())
+    assert (tmp_path / "keys" / "anna.password").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SystemExit):
+        main(["--into", str(tmp_path), "--new-password", "nobody"])
+
+
 def test_files_of_an_older_version_get_what_they_lack(tmp_path: Path) -> None:
     key = {name: new_key("staff" if name == "clerk" else "channel") for name in ("harbour", "clerk")}
     old_channel = {
