@@ -188,9 +188,10 @@ async def events(edge: Edge, *, seconds: float) -> AsyncGenerator[bytes]:
                 )
                 waiting.cancel()
                 if news.is_set():
+                    # First a moment for whatever comes with it, and for those who count to have counted.
+                    await asyncio.wait({stop}, timeout=min(left, PACE_SECONDS))
                     news.clear()
                     yield latest[0]
-                    await asyncio.wait({stop}, timeout=PACE_SECONDS)
                 elif not stop.done() and left > KEEP_ALIVE_SECONDS:
                     yield format_sse_event(comment="still here")
             yield format_sse_event(event="end", data_str="{}", retry=RETRY_MS)

@@ -64,7 +64,10 @@ MAKE: Final = 1
 HOURS: Final = 24
 MOMENTS_KEPT: Final = timedelta(hours=48)
 LAST_POLICIES: Final = 20
-WORKERS: Final = 4
+AT_ONCE: Final = 4
+"""Rows folded beside each other."""
+GATHER_SECONDS: Final = 0.25
+"""How long a row waits for further facts: how far the register may lag."""
 TRIES: Final = 5
 PAGE: Final = 200
 COUNTED_SECONDS: Final = 60.0
@@ -344,8 +347,10 @@ class Register:
     # -- following the chains ------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._work(), name=f"register-{n}") for n in range(WORKERS)]
-        self._tasks.append(asyncio.create_task(self._catch_up(), name="register-catch-up"))
+        self._tasks = [
+            asyncio.create_task(self._work(), name="register"),
+            asyncio.create_task(self._catch_up(), name="register-catch-up"),
+        ]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -435,12 +440,14 @@ class Register:
 
     async def _work(self) -> None:
         while True:
-            while not self._behind:
-                self._grew.clear()
-                await self._grew.wait()
-            journey_id = next(iter(self._behind))
-            del self._behind[journey_id]
-            await self._try(journey_id)
+            await self._grew.wait()
+            self._grew.clear()
+            # Facts come in bursts: what grew by several at once is folded once.
+            await asyncio.sleep(GATHER_SECONDS)
+            behind = list(self._behind)
+            self._behind.clear()
+            for first in range(0, len(behind), AT_ONCE):
+                await asyncio.gather(*(self._try(journey_id) for journey_id in behind[first : first + AT_ONCE]))
 
     async def _catch_up(self) -> None:
         """Looks once through all journeys, newest first: rows of before, and what a crash left behind."""
