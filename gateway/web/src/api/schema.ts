@@ -72,6 +72,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/journeys/{journey_id}/forms/{product}/pages/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One page of the form as a picture, drawn from the very bytes that are signed. */
+        get: operations["read_form_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/journeys/{journey_id}/pad": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The boxes of the name to be written, and the strokes drawn so far. */
+        get: operations["read_pad"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/journeys/{journey_id}/policies": {
         parameters: {
             query?: never;
@@ -684,6 +718,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is signed in here. */
+        get: operations["view_sign_in"];
+        put?: never;
+        /** Begins the session of a salesperson or a member of staff, as a cookie. */
+        post: operations["sign_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ends the session. */
+        post: operations["sign_out"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/products": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The products of the release new journeys open on, with what a proposal of each may hold. */
+        get: operations["list_products"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/proposals": {
         parameters: {
             query?: never;
@@ -691,11 +777,28 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The channel's own proposals with their state, oldest first. */
+        /** The channel's own proposals with their state; for a salesperson, what they sold. */
         get: operations["list_proposals"];
         put?: never;
         /** Submits a proposal: the journey exists and its link goes to the customer by SMS. */
         post: operations["submit_proposal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/proposals/{journey_id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The link once more, to show the customer as a QR code. */
+        get: operations["show_link"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -872,6 +975,159 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/staff/journeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Journeys of all channels, newest first. */
+        get: operations["list_journeys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/journeys/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Journeys by proposal number, policy number or the policyholder's phone. */
+        post: operations["search_journeys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/journeys/{journey_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One journey: who (masked), what was served and kept, and every fact in words. */
+        get: operations["read_journey_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/journeys/{journey_id}/documents/{sha256}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A document or notice of the journey's release, as it was served. */
+        get: operations["read_served_document"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The channels by name. */
+        get: operations["list_channels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/journeys/{journey_id}/unmask": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Who and what, in full. On record before anything is shown (I24). */
+        post: operations["unmask_journey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/journeys/{journey_id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A form or policy by a one-time address. On record first (I24). */
+        post: operations["take_journey_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Journeys by step now; refusals, policies and hours of the last day. */
+        get: operations["view_live"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Names of facts of all journeys as they happen, two a second at most (SSE): look again. */
+        get: operations["stream_facts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/callbacks/wechat": {
         parameters: {
             query?: never;
@@ -1019,6 +1275,18 @@ export interface components {
             /** Advice */
             advice?: string | null;
         };
+        /**
+         * Box
+         * @description The strokes written into the box of one character, in the order drawn.
+         */
+        Box: {
+            /** Width */
+            width: number;
+            /** Height */
+            height: number;
+            /** Strokes */
+            strokes: components["schemas"]["Point"][][];
+        };
         /** Card */
         Card: {
             /** Revealed */
@@ -1089,6 +1357,52 @@ export interface components {
             /** Fen */
             fen: number;
         };
+        /** Catalogue */
+        Catalogue: {
+            /** Release */
+            release: string;
+            insurer: components["schemas"]["InsurerNamed"];
+            /** Products */
+            products: components["schemas"]["ProductOffered"][];
+        };
+        /** ChainShown */
+        ChainShown: {
+            /** Count */
+            count: number;
+            /** Head */
+            head: string | null;
+            /** Anchored */
+            anchored: number;
+        };
+        /** ChannelList */
+        ChannelList: {
+            /** Channels */
+            channels: components["schemas"]["ChannelNamed"][];
+        };
+        /** ChannelNamed */
+        ChannelNamed: {
+            /** Channel Id */
+            channel_id: string;
+            /** Name */
+            name: string;
+        };
+        /** Choice */
+        Choice: {
+            /** Code */
+            code: string;
+            /** Name */
+            name: string;
+        };
+        /** ChoiceSum */
+        ChoiceSum: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            rule: "choice";
+            /** Fen */
+            fen: number[];
+        };
         /**
          * CloudEvent
          * @description CloudEvents 1.0, structured JSON.
@@ -1138,6 +1452,60 @@ export interface components {
             media_type: string;
             /** Size */
             size: number;
+        };
+        /**
+         * Comparison
+         * @description A number bound to another one: at most, or equal to, ``other + offset``.
+         */
+        Comparison: {
+            /** Other */
+            other: string;
+            /**
+             * Rule
+             * @enum {string}
+             */
+            rule: "at_most" | "equal";
+            /**
+             * Offset
+             * @default 0
+             */
+            offset: number;
+        };
+        /** Cover */
+        Cover: {
+            /** Code */
+            code: string;
+            /** Name */
+            name: string;
+            /** Required */
+            required: boolean;
+            /**
+             * Additional
+             * @default false
+             */
+            additional: boolean;
+            /**
+             * Requires Any
+             * @default []
+             */
+            requires_any: string[];
+            /** Sum */
+            sum: components["schemas"]["FixedSum"] | components["schemas"]["ChoiceSum"] | components["schemas"]["RangeSum"] | components["schemas"]["NoSum"];
+            /**
+             * Unit
+             * @enum {string}
+             */
+            unit: "policy" | "seat" | "accident";
+            /** Seats */
+            seats?: string | null;
+            /**
+             * Premium
+             * @default priced
+             * @enum {string}
+             */
+            premium: "priced" | "included";
+            /** Note */
+            note?: string | null;
         };
         /** Customer */
         Customer: {
@@ -1235,6 +1603,76 @@ export interface components {
             /** Redirect Url */
             redirect_url: string;
         };
+        /**
+         * FieldRule
+         * @description One value a channel submits, in ``subject`` or in the product's own ``fields``.
+         */
+        FieldRule: {
+            /** Code */
+            code: string;
+            /** Label */
+            label: string;
+            type: components["schemas"]["FieldType"];
+            /** Required */
+            required: boolean;
+            /**
+             * Required With
+             * @default []
+             */
+            required_with: string[];
+            /** Pattern */
+            pattern?: string | null;
+            /** Hint */
+            hint?: string | null;
+            /**
+             * Choices
+             * @default []
+             */
+            choices: components["schemas"]["Choice"][];
+            /** Min */
+            min?: number | null;
+            /** Max */
+            max?: number | null;
+            /**
+             * Past
+             * @default false
+             */
+            past: boolean;
+            compare?: components["schemas"]["Comparison"] | null;
+            /** Unit */
+            unit?: string | null;
+        };
+        /**
+         * FieldType
+         * @enum {string}
+         */
+        FieldType: "text" | "integer" | "fen" | "date" | "choice" | "boolean";
+        /** FileKept */
+        FileKept: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "form" | "policy";
+            /** Product */
+            product: string;
+            /** Name */
+            name: string;
+            /** Number */
+            number: string;
+            /** Size */
+            size: number;
+        };
+        /** FixedSum */
+        FixedSum: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            rule: "fixed";
+            /** Fen */
+            fen: number;
+        };
         /** FormOffered */
         FormOffered: {
             /** Product */
@@ -1260,6 +1698,11 @@ export interface components {
             /** Serials */
             serials: number[];
         };
+        /** Handwriting */
+        Handwriting: {
+            /** Boxes */
+            boxes: components["schemas"]["Box"][];
+        };
         /**
          * Help
          * @description A human, from every page and without any credentials (I27).
@@ -1276,6 +1719,20 @@ export interface components {
             hotline: string;
             /** Hours */
             hours: string;
+        };
+        /** HourCount */
+        HourCount: {
+            /**
+             * Hour
+             * Format: date-time
+             */
+            hour: string;
+            /** Opened */
+            opened: number;
+            /** Issued */
+            issued: number;
+            /** Refused */
+            refused: number;
         };
         /** IdentityResult */
         IdentityResult: {
@@ -1320,6 +1777,24 @@ export interface components {
              */
             mode: "standard" | "elder";
         };
+        /**
+         * InsuredRule
+         * @description Who is insured: named in the proposal, or described (seat-bound cover names nobody).
+         */
+        InsuredRule: {
+            /** Named */
+            named: boolean;
+            party?: components["schemas"]["PartyRule"] | null;
+            /** Text */
+            text: string;
+        };
+        /** InsurerNamed */
+        InsurerNamed: {
+            /** Name */
+            name: string;
+            /** Hotline */
+            hotline: string;
+        };
         /** IssuanceView */
         IssuanceView: {
             /**
@@ -1344,6 +1819,70 @@ export interface components {
              * Format: date-time
              */
             issued_at: string;
+        };
+        /** JourneyFile */
+        JourneyFile: {
+            row: components["schemas"]["JourneyRow"];
+            policyholder: components["schemas"]["PersonShown"];
+            insured: components["schemas"]["PersonShown"] | null;
+            /** Subject */
+            subject: components["schemas"]["Labelled"][];
+            chain: components["schemas"]["ChainShown"];
+            /** Documents */
+            documents: components["schemas"]["ServedDocument"][];
+            /** Files */
+            files: components["schemas"]["FileKept"][];
+            /** Timeline */
+            timeline: components["schemas"]["TimelineEvent"][];
+        };
+        /**
+         * JourneyList
+         * @description Newest first. ``next`` is the next page's ``before``; none on the last.
+         */
+        JourneyList: {
+            /** Journeys */
+            journeys: components["schemas"]["JourneyRow"][];
+            /** Next */
+            next: string | null;
+        };
+        /** JourneyRow */
+        JourneyRow: {
+            /** Journey Id */
+            journey_id: string;
+            /** Proposal No */
+            proposal_no: string;
+            /** Channel Id */
+            channel_id: string;
+            /** Channel Name */
+            channel_name: string;
+            /** Products */
+            products: components["schemas"]["ProductNamed"][];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "confirmed" | "signed" | "ordered" | "paid" | "issued" | "withdrawn" | "expired";
+            /**
+             * Step
+             * @enum {string}
+             */
+            step: "recording" | "consents" | "identity" | "terms" | "reading" | "signature" | "payment" | "issuance" | "done" | "ended";
+            /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
+             * Last At
+             * Format: date-time
+             */
+            last_at: string;
+            /** Attempts */
+            attempts: number;
+            /** Refusals */
+            refusals: number;
+            /** Policy Nos */
+            policy_nos: string[];
         };
         /**
          * JourneyView
@@ -1387,6 +1926,53 @@ export interface components {
             unavailable: string[];
         };
         JsonValue: unknown;
+        /** Labelled */
+        Labelled: {
+            /** Label */
+            label: string;
+            /** Text */
+            text: string;
+        };
+        /** LinkShown */
+        LinkShown: {
+            /** Link */
+            link: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+        };
+        /**
+         * Live
+         * @description The last 24 hours are this hour and the 23 before it.
+         */
+        Live: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Steps */
+            steps: components["schemas"]["StepNow"][];
+            /** Refusals */
+            refusals: components["schemas"]["RefusalNow"][];
+            /** Policies */
+            policies: components["schemas"]["PolicyNow"][];
+            /** Hours */
+            hours: components["schemas"]["HourCount"][];
+        };
+        /**
+         * NoSum
+         * @description A term without a sum of its own; ``sum_fen`` is 0.
+         */
+        NoSum: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            rule: "none";
+        };
         /** Nonce */
         Nonce: {
             /** Nonce */
@@ -1478,6 +2064,15 @@ export interface components {
             size: number;
         };
         /**
+         * Pad
+         * @description Where the name is written: one box a character, with what was drawn so far.
+         */
+        Pad: {
+            /** Characters */
+            characters: string[];
+            draft: components["schemas"]["Handwriting"] | null;
+        };
+        /**
          * Paragraph
          * @description One heading or paragraph. ``conspicuous``: what limits or excludes cover, shown in bold.
          */
@@ -1496,8 +2091,27 @@ export interface components {
             conspicuous: boolean;
             /** Text */
             text: string;
+            /** Spans */
+            spans: components["schemas"]["Span"][];
             /** Html */
             html: string;
+        };
+        /** Parties */
+        Parties: {
+            policyholder: components["schemas"]["PartyRule"];
+            insured: components["schemas"]["InsuredRule"];
+        };
+        /** PartyRule */
+        PartyRule: {
+            /** Id Types */
+            id_types: ("id_card" | "permanent_residence" | "passport" | "travel_permit")[];
+            /** Min Age */
+            min_age: number;
+            /**
+             * Max Age
+             * @default 120
+             */
+            max_age: number;
         };
         /** PaymentView */
         PaymentView: {
@@ -1522,6 +2136,36 @@ export interface components {
             payer_refused: boolean;
         };
         /**
+         * PeriodRule
+         * @description How long cover lasts and when it may begin, by the calendar of Asia/Shanghai.
+         */
+        PeriodRule: {
+            /** Min Months */
+            min_months: number;
+            /** Max Months */
+            max_months: number;
+            /** Starts */
+            starts: ("midnight" | "immediate")[];
+            /** Latest Start Days */
+            latest_start_days: number;
+        };
+        /**
+         * PersonShown
+         * @description A policyholder or an insured, masked or in full. ``id_type`` is the kind of ID document.
+         */
+        PersonShown: {
+            /** Name */
+            name: string;
+            /** Id Type */
+            id_type: string;
+            /** Id Number */
+            id_number: string;
+            /** Phone */
+            phone: string;
+            /** Address */
+            address: string;
+        };
+        /**
          * Place
          * @description Where the customer is. ``then`` are pages they may go on to without doing anything more on this one.
          */
@@ -1534,6 +2178,23 @@ export interface components {
              * @default []
              */
             then: components["schemas"]["Step"][];
+        };
+        /**
+         * Point
+         * @description One sample of the pen: position in box units, milliseconds since the first sample, pressure 0–1.
+         */
+        Point: {
+            /** X */
+            x: number;
+            /** Y */
+            y: number;
+            /** T */
+            t: number;
+            /**
+             * Pressure
+             * @default 0.5
+             */
+            pressure: number;
         };
         /** PointShown */
         PointShown: {
@@ -1566,6 +2227,31 @@ export interface components {
             premium_fen: number;
             /** Size */
             size: number;
+        };
+        /** PolicyNow */
+        PolicyNow: {
+            /** Policy No */
+            policy_no: string;
+            /** Product */
+            product: string;
+            /** Name */
+            name: string;
+            /**
+             * Issued At
+             * Format: date-time
+             */
+            issued_at: string;
+            /** Premium Fen */
+            premium_fen: number;
+            /** Channel Id */
+            channel_id: string;
+        };
+        /** PremiumBounds */
+        PremiumBounds: {
+            /** Min Fen */
+            min_fen: number;
+            /** Max Fen */
+            max_fen: number;
         };
         /**
          * PremiumLine
@@ -1657,6 +2343,39 @@ export interface components {
             /** Statement */
             statement: string;
         };
+        /** ProductNamed */
+        ProductNamed: {
+            /** Product */
+            product: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * ProductOffered
+         * @description What a proposal of this product may hold, as its data says.
+         */
+        ProductOffered: {
+            /** Product */
+            product: string;
+            /** Name */
+            name: string;
+            /** Marketing Name */
+            marketing_name: string | null;
+            /** Summary */
+            summary: string;
+            /** Optional */
+            optional: boolean;
+            subject: components["schemas"]["Subject"];
+            parties: components["schemas"]["Parties"];
+            /** Covers */
+            covers: components["schemas"]["Cover"][];
+            /** Taxes */
+            taxes: components["schemas"]["Tax"][];
+            premium: components["schemas"]["PremiumBounds"];
+            period: components["schemas"]["PeriodRule"];
+            /** Fields */
+            fields: components["schemas"]["FieldRule"][];
+        };
         /** ProposalAccepted */
         ProposalAccepted: {
             /** Journey Id */
@@ -1687,6 +2406,11 @@ export interface components {
             /** Products */
             products: string[];
             /**
+             * Opened At
+             * Format: date-time
+             */
+            opened_at: string;
+            /**
              * Expires At
              * Format: date-time
              */
@@ -1705,6 +2429,24 @@ export interface components {
             text: string;
             /** Answers */
             answers: components["schemas"]["Answer"][];
+        };
+        /** RangeSum */
+        RangeSum: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            rule: "range";
+            /** Min Fen */
+            min_fen: number;
+            /** Max Fen */
+            max_fen: number;
+            /**
+             * Step Fen
+             * @default 1
+             */
+            step_fen: number;
+            compare?: components["schemas"]["Comparison"] | null;
         };
         /** ReadingOpened */
         ReadingOpened: {
@@ -1748,6 +2490,15 @@ export interface components {
             state: "none" | "offered" | "click" | "install" | "register" | "login";
             /** Url */
             url: string | null;
+        };
+        /** RefusalNow */
+        RefusalNow: {
+            /** Code */
+            code: string;
+            /** Title */
+            title: string;
+            /** Count */
+            count: number;
         };
         /** Row */
         Row: {
@@ -1794,6 +2545,32 @@ export interface components {
             /** Scores */
             scores: components["schemas"]["Score"][];
         };
+        /**
+         * ServedDocument
+         * @description A text the customer was to read or to agree to, and what became of it in the last session that touched it.
+         */
+        ServedDocument: {
+            /** Product */
+            product: string | null;
+            /** Document */
+            document: string;
+            /** Title */
+            title: string;
+            /** Kind */
+            kind: string;
+            /** Version */
+            version: string;
+            /** Sha256 */
+            sha256: string;
+            /** Opened At */
+            opened_at?: string | null;
+            /** Confirmed At */
+            confirmed_at?: string | null;
+            /** Dwell Ms */
+            dwell_ms?: number | null;
+            /** Minimum Dwell Ms */
+            minimum_dwell_ms?: number | null;
+        };
         /** SessionToken */
         SessionToken: {
             /** Session Token */
@@ -1818,6 +2595,29 @@ export interface components {
              * @enum {string}
              */
             legibility: "not_judged" | "pass" | "manual";
+        };
+        /** SignedIn */
+        SignedIn: {
+            /**
+             * Door
+             * @enum {string}
+             */
+            door: "sales" | "staff";
+            /** Name */
+            name: string;
+            /** Roles */
+            roles: ("service" | "audit" | "legal")[];
+            /** Channel Id */
+            channel_id: string | null;
+            /** Channel Name */
+            channel_name: string | null;
+            /**
+             * Ends At
+             * Format: date-time
+             */
+            ends_at: string;
+            /** Idle Seconds */
+            idle_seconds: number;
         };
         /**
          * SignedItem
@@ -1854,11 +2654,45 @@ export interface components {
             /** Sealed */
             sealed: components["schemas"]["FormOffered"][];
         };
+        /** Span */
+        Span: {
+            /** Text */
+            text: string;
+            /**
+             * Bold
+             * @default false
+             */
+            bold: boolean;
+        };
         /**
          * Step
          * @enum {string}
          */
         Step: "recording" | "consents" | "identity" | "terms" | "products" | "needs" | "questions" | "documents" | "points" | "forms" | "signature" | "payment" | "policies" | "survey" | "app" | "ended" | "wait";
+        /** StepNow */
+        StepNow: {
+            /**
+             * Step
+             * @enum {string}
+             */
+            step: "recording" | "consents" | "identity" | "terms" | "reading" | "signature" | "payment" | "issuance" | "done" | "ended";
+            /** Name */
+            name: string;
+            /** Count */
+            count: number;
+        };
+        /**
+         * Subject
+         * @description What is insured. Products of one proposal share the subject; each checks the fields it declares.
+         */
+        Subject: {
+            /** Kind */
+            kind: string;
+            /** Title */
+            title: string;
+            /** Fields */
+            fields: components["schemas"]["FieldRule"][];
+        };
         /**
          * Surrender
          * @description How the contract ends early; visible before signing and after issuance (I32).
@@ -1878,6 +2712,20 @@ export interface components {
              * @enum {string}
              */
             state: "none" | "invited" | "withheld" | "answered" | "skipped";
+        };
+        /**
+         * Tax
+         * @description A tax collected with the premium, always a line of its own (I17).
+         */
+        Tax: {
+            /** Code */
+            code: string;
+            /** Name */
+            name: string;
+            /** Required */
+            required: boolean;
+            /** Max Fen */
+            max_fen: number;
         };
         /**
          * Text
@@ -1915,6 +2763,40 @@ export interface components {
             html: string;
         };
         /**
+         * TimelineEvent
+         * @description One fact in words, without anything personal.
+         */
+        TimelineEvent: {
+            /** Index */
+            index: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Service */
+            service: string;
+            /** Service Name */
+            service_name: string;
+            /** Fact */
+            fact: string;
+            /** Words */
+            words: string;
+            /** Code */
+            code: string | null;
+            /** Since Ms */
+            since_ms: number | null;
+            /** Attempt */
+            attempt: number | null;
+        };
+        /** Unmasked */
+        Unmasked: {
+            policyholder: components["schemas"]["PersonShown"];
+            insured: components["schemas"]["PersonShown"] | null;
+            /** Subject */
+            subject: components["schemas"]["Labelled"][];
+        };
+        /**
          * Unmasking
          * @description Who saw personal values in full, of which journey, and why (I24).
          */
@@ -1932,9 +2814,11 @@ export interface components {
              * Scope
              * @enum {string}
              */
-            scope: "journey" | "policy";
+            scope: "journey" | "policy" | "values" | "file";
             /** Policy No */
             policy_no: string | null;
+            /** Form No */
+            form_no?: string | null;
             /** Reason */
             reason: string;
         };
@@ -1968,18 +2852,6 @@ export interface components {
             /** File Sha256 */
             file_sha256?: string | null;
         };
-        /**
-         * Box
-         * @description The strokes written into the box of one character, in the order drawn.
-         */
-        Box: {
-            /** Width */
-            width: number;
-            /** Height */
-            height: number;
-            /** Strokes */
-            strokes: components["schemas"]["Point"][][];
-        };
         /** CardNumber */
         CardNumber: {
             /** Card Number */
@@ -2008,6 +2880,18 @@ export interface components {
             /** Value */
             value: string;
         };
+        /** Entrance */
+        Entrance: {
+            /**
+             * Door
+             * @enum {string}
+             */
+            door: "sales" | "staff";
+            /** Name */
+            name: string;
+            /** Password */
+            password: string;
+        };
         /**
          * FieldFault
          * @description What is wrong with one field. Never the value itself.
@@ -2020,6 +2904,18 @@ export interface components {
             /** Detail */
             detail: string;
         };
+        /** FileWanted */
+        FileWanted: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "form" | "policy";
+            /** Product */
+            product: string;
+            /** Reason */
+            reason: string;
+        };
         /** FormSeen */
         FormSeen: {
             /** Product */
@@ -2027,10 +2923,18 @@ export interface components {
             /** Form Commitment */
             form_commitment: string;
         };
-        /** Handwriting */
-        Handwriting: {
-            /** Boxes */
-            boxes: components["schemas"]["Box"][];
+        /**
+         * JourneySought
+         * @description One value. It is neither kept nor logged; a phone is looked up by its blind index.
+         */
+        JourneySought: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "proposal_no" | "policy_no" | "phone";
+            /** Value */
+            value: string;
         };
         /** LinkSecret */
         LinkSecret: {
@@ -2115,23 +3019,6 @@ export interface components {
             masked: boolean;
             /** Reason */
             reason: string;
-        };
-        /**
-         * Point
-         * @description One sample of the pen: position in box units, milliseconds since the first sample, pressure 0–1.
-         */
-        Point: {
-            /** X */
-            x: number;
-            /** Y */
-            y: number;
-            /** T */
-            t: number;
-            /**
-             * Pressure
-             * @default 0.5
-             */
-            pressure: number;
         };
         /**
          * PolicyCheck
@@ -2312,6 +3199,11 @@ export interface components {
             product: string;
             /** Lock */
             lock: string;
+        };
+        /** UnmaskWanted */
+        UnmaskWanted: {
+            /** Reason */
+            reason: string;
         };
         /** Withdrawal */
         Withdrawal: {
@@ -2650,6 +3542,195 @@ export interface operations {
                 };
             };
             /** @description `identity_missing`: 请先完成身份核验。; `forms_not_prepared`: 投保单还没有生成。 */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    read_form_page: {
+        parameters: {
+            query?: {
+                revision?: "preview" | "sealed";
+            };
+            header?: {
+                /** @description What the page has seen, as the last answer's header of the same name said it. */
+                "Journey-Heads"?: string;
+            };
+            path: {
+                journey_id: string;
+                product: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page; the header `Form-Pages` says how many there are. */
+            200: {
+                headers: {
+                    /** @description For the next proof. */
+                    "DPoP-Nonce"?: string;
+                    /** @description To send along with the next act. */
+                    "Journey-Heads"?: string;
+                    "Form-Pages"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/webp": string;
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_the_customer`: 这一步只能由投保人本人在自己的手机上完成。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。; `not_found`: 没有找到您要的内容。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `identity_missing`: 请先完成身份核验。; `forms_not_prepared`: 投保单还没有生成。 */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    read_pad: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description What the page has seen, as the last answer's header of the same name said it. */
+                "Journey-Heads"?: string;
+            };
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description For the next proof. */
+                    "DPoP-Nonce"?: string;
+                    /** @description To send along with the next act. */
+                    "Journey-Heads"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pad"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_the_customer`: 这一步只能由投保人本人在自己的手机上完成。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `identity_missing`: 请先完成身份核验。 */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7842,11 +8923,277 @@ export interface operations {
             };
         };
     };
+    view_sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Entrance"];
+            };
+        };
+        responses: {
+            /** @description Signed in. */
+            200: {
+                headers: {
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `sign_in_failed`: 用户名或密码不对。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `sign_in_attempts`: 登录尝试次数太多。; `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_products: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Catalogue"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     list_proposals: {
         parameters: {
             query?: {
-                after?: string;
+                after?: string | null;
                 limit?: number;
+                order?: "oldest" | "newest";
+                /** @description A salesperson's own only; a key has no own. */
+                mine?: boolean;
             };
             header?: never;
             path?: never;
@@ -7954,6 +9301,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `channel_reference_used`: 这个渠道流水号已经提交过。 */
             409: {
                 headers: {
@@ -7983,6 +9339,91 @@ export interface operations {
             };
             /** @description `idempotency_key_reused`: 同一个编号被用于不同的内容。; `invalid_fields`: 有些内容需要修改。 */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    show_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkShown"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_yours`: 没有找到您要的内容。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_issued`: 这笔投保已经出单。 */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_expired`: 这笔投保已过期。; `journey_withdrawn`: 这笔投保已被撤回。 */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8057,6 +9498,15 @@ export interface operations {
             };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8161,6 +9611,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `not_yours`: 没有找到您要的内容。 */
             404: {
                 headers: {
@@ -8231,6 +9690,15 @@ export interface operations {
             };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8822,6 +10290,732 @@ export interface operations {
             };
             /** @description `invalid_fields`: 有些内容需要修改。 */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_journeys: {
+        parameters: {
+            query?: {
+                state?: ("open" | "confirmed" | "signed" | "ordered" | "paid" | "issued" | "withdrawn" | "expired") | null;
+                step?: ("recording" | "consents" | "identity" | "terms" | "reading" | "signature" | "payment" | "issuance" | "done" | "ended") | null;
+                channel_id?: string | null;
+                before?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JourneyList"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    search_journeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JourneySought"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JourneyList"];
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。; `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    read_journey_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JourneyFile"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `evidence_incomplete`: 存证还不完整。; `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    read_served_document: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                journey_id: string;
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Text"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。; `document_unknown`: 没有这份文件。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_channels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelList"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    unmask_journey: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Names the act. A repeat is answered the same and done once. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UnmaskWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unmasked"];
+                };
+            };
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。; `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `evidence_incomplete`: 存证还不完整。; `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    take_journey_file: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Names the act. A repeat is answered the same and done once. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FileWanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DownloadLink"];
+                };
+            };
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。; `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。; `not_found`: 没有找到您要的内容。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `evidence_incomplete`: 存证还不完整。; `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    view_live: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Live"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    stream_facts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events `look`, `fact` (service, fact) and `end`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

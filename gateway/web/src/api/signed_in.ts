@@ -41,8 +41,8 @@ export async function ask<T>(method: "GET" | "POST", path: string, { body, key }
     who.value = null;
     throw new Problem(401, {
       code: problem.code,
-      title: "登录已过期。",
-      detail: "请重新登录，再试一次；填写的内容都还在。",
+      title: "登录过期了，刚才的操作没有完成。",
+      detail: "重新登录以后请再试一次；填写的内容都还在。",
     });
   }
   throw problem;

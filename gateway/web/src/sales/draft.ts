@@ -68,8 +68,10 @@ export function emptyPart(product: ProductOffered): PartDraft {
   };
 }
 
+/** Optional products come last. */
 export function chosenOf(catalogue: Catalogue, draft: Draft): ProductOffered[] {
-  return catalogue.products.filter((product) => draft.products.includes(product.product));
+  const chosen = catalogue.products.filter((product) => draft.products.includes(product.product));
+  return chosen.sort((a, b) => Number(a.optional) - Number(b.optional));
 }
 
 function meet<T>(lists: T[][], same: (a: T, b: T) => boolean): T[] {
@@ -91,8 +93,8 @@ export function subjectFields(products: ProductOffered[]): FieldRule[] {
 }
 
 /** What all these products take of a person; undefined where none names one. */
-export function partyRule(rules: (PartyRule | null)[]): PartyRule | undefined {
-  const given = rules.filter((rule): rule is PartyRule => rule !== null);
+export function partyRule(rules: (PartyRule | null | undefined)[]): PartyRule | undefined {
+  const given = rules.filter((rule): rule is PartyRule => rule != null);
   if (given.length === 0) return undefined;
   return {
     id_types: meet<IdType>(given.map((rule) => rule.id_types), (a, b) => a === b),
@@ -281,17 +283,25 @@ export interface PlacedFault {
   detail: string;
 }
 
+/** What the form reckons itself (a total from the covers, an end from the start), and what says only that something
+ * inside is wrong, mends with the fault it comes from. */
+function followsFrom({ pointer, code }: FieldFault, errors: readonly FieldFault[]): boolean {
+  const part = /^(\/products\/\d+)\/(premium_fen|period\/to)$/.exec(pointer);
+  if (part !== null && code === "missing") {
+    const cause = `${part[1]}/${part[2] === "premium_fen" ? "covers" : "period/from"}`;
+    return errors.some((other) => other.pointer.startsWith(cause));
+  }
+  return code === "invalid" && errors.some((other) => other.pointer.startsWith(`${pointer}/`));
+}
+
 const missesTwice = (found: PlacedFault[], place: string) =>
   place.startsWith("policyholder.") && found.some((fault) => fault.place === place);
 
 /** The server's faults at their places in the form; a fault of something inside stands at the nearest place around. */
 export function placed(errors: readonly FieldFault[], { places, unread }: Body): PlacedFault[] {
   const found: PlacedFault[] = [];
-  const missing = new Set(errors.filter((error) => error.code === "missing").map((error) => error.pointer));
   for (const error of errors) {
-    // The end is reckoned from the start: without a start there is nothing more to say of it.
-    const period = /^(.*\/period)\/to$/.exec(error.pointer);
-    if (error.code === "missing" && period !== null && missing.has(`${period[1]}/from`)) continue;
+    if (followsFrom(error, errors)) continue;
     let pointer = error.pointer;
     while (pointer !== "" && !places.has(pointer)) pointer = pointer.slice(0, pointer.lastIndexOf("/"));
     const place = places.get(pointer) ?? "";
@@ -307,10 +317,9 @@ export function placed(errors: readonly FieldFault[], { places, unread }: Body):
 export function hintAt(rule: FieldRule, typed: string): string | null {
   const text = typed.trim();
   if (text === "") return null;
-  const say = rule.hint ?? "请核对。";
   if (rule.type === "text") {
-    if (rule.pattern !== null && !matches(rule.pattern, text)) return `好像不对：${say}`;
-    if (text.length < (rule.min ?? 1) || text.length > (rule.max ?? 200)) return `长度好像不对：${say}`;
+    if (!matches(rule.pattern, text)) return "好像不对，请核对。";
+    if (text.length < (rule.min ?? 1) || text.length > (rule.max ?? 200)) return "长度好像不对，请核对。";
   } else if (rule.type === "integer") {
     if (!/^-?\d{1,13}$/.test(text)) return NO_NUMBER;
     return outside(rule, Number(text)) ? `超出范围：${range(rule, String)}` : null;
@@ -325,7 +334,7 @@ export function hintAt(rule: FieldRule, typed: string): string | null {
 /** Letters in upper case where only so they fit what the product asks for. */
 export function tidied(rule: FieldRule, typed: string): string {
   const text = typed.trim();
-  if (rule.type !== "text" || rule.pattern === null || matches(rule.pattern, text)) return text;
+  if (rule.type !== "text" || matches(rule.pattern, text)) return text;
   return matches(rule.pattern, text.toUpperCase()) ? text.toUpperCase() : text;
 }
 
@@ -333,7 +342,8 @@ export function moneyHint(typed: string): string | null {
   return typed.trim() === "" || fenOf(typed) !== null ? null : NO_MONEY;
 }
 
-function matches(pattern: string, text: string): boolean {
+function matches(pattern: string | null | undefined, text: string): boolean {
+  if (pattern == null) return true;
   try {
     return new RegExp(`^(?:${pattern})$`, "u").test(text);
   } catch {
@@ -342,10 +352,10 @@ function matches(pattern: string, text: string): boolean {
 }
 
 const outside = (rule: FieldRule, number: number) =>
-  (rule.min !== null && number < rule.min) || (rule.max !== null && number > rule.max);
+  (rule.min != null && number < rule.min) || (rule.max != null && number > rule.max);
 
 function range(rule: FieldRule, say: (number: number) => string): string {
   const unit = rule.unit ?? "";
-  if (rule.min !== null && rule.max !== null) return `${say(rule.min)} 到 ${say(rule.max)}${unit}。`;
-  return rule.min !== null ? `至少 ${say(rule.min)}${unit}。` : `至多 ${say(rule.max!)}${unit}。`;
+  if (rule.min != null && rule.max != null) return `${say(rule.min)} 到 ${say(rule.max)}${unit}。`;
+  return rule.min != null ? `至少 ${say(rule.min)}${unit}。` : `至多 ${say(rule.max!)}${unit}。`;
 }

@@ -14,6 +14,8 @@ export function useSearch() {
     found.value = null;
     const body = { kind: kind.value, value: value.value.trim() };
     found.value = await ask<JourneyList>("POST", "/v1/staff/journeys/search", { body });
+    // A phone number stands on the screen no longer than it takes to find it.
+    if (kind.value === "phone" && found.value.journeys.length > 0) value.value = "";
     return found.value;
   });
   return { kind, value, found, act };

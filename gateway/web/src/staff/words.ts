@@ -1,6 +1,6 @@
 /** Names of what the staff page shows, and who may do what (the server decides; here only what is offered). */
 import { who } from "../api/signed_in";
-import type { Step, Unmasking } from "../api/desk";
+import type { SignedIn, Step, Unmasking } from "../api/desk";
 
 export const STEPS: Readonly<Record<Step, string>> = {
   recording: "可回溯提示",
@@ -15,7 +15,8 @@ export const STEPS: Readonly<Record<Step, string>> = {
   ended: "已终止",
 };
 
-export const ROLES: Readonly<Record<string, string>> = { service: "客服", audit: "审计", legal: "法务" };
+export type Role = SignedIn["roles"][number];
+export const ROLES: Readonly<Record<Role, string>> = { service: "客服", audit: "审计", legal: "法务" };
 export const SCOPES: Readonly<Record<Unmasking["scope"], string>> = {
   journey: "证据包（整笔投保）",
   policy: "证据包（一张保单）",
@@ -23,11 +24,11 @@ export const SCOPES: Readonly<Record<Unmasking["scope"], string>> = {
   file: "PDF 文件",
 };
 
-export function may(...roles: string[]): boolean {
+export function may(...roles: Role[]): boolean {
   return roles.some((role) => who.value?.roles.includes(role));
 }
 
 /** The signed-in person's roles in words. */
-export function rolesSaid(roles: readonly string[]): string {
-  return roles.map((role) => ROLES[role] ?? role).join("、");
+export function rolesSaid(roles: readonly Role[]): string {
+  return roles.map((role) => ROLES[role]).join("、");
 }
