@@ -104,8 +104,8 @@ class Labelled(Contract):
 class ChainShown(Contract):
     count: int
     head: Sha256 | None
-    anchored: bool
-    """Whether a timestamp covers all but evidence's own facts."""
+    anchored: int
+    """How many of the facts, from the first on, the last timestamp covers."""
 
 
 class FileKept(Contract):
@@ -201,7 +201,7 @@ def router() -> APIRouter:
             JourneyFile(
                 row=_row(edge, filed.row),
                 **people.masked(release),
-                chain=ChainShown(count=filed.chain.count, head=filed.chain.head, anchored=filed.anchored),
+                chain=ChainShown(count=filed.chain.count, head=filed.chain.head, anchored=filed.chain.anchored),
                 documents=filed.documents,
                 files=tuple(
                     FileKept(

@@ -172,8 +172,6 @@ class JourneyFile(Contract):
     subject: dict[Slug, Committed]
     products: tuple[ProductTerms, ...]
     chain: ChainView
-    anchored: bool
-    """Whether a timestamp covers every fact but evidence's own word about anchoring and exporting."""
     documents: tuple[ServedDocument, ...]
     files: tuple[KeptFile, ...]
 

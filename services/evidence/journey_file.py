@@ -19,9 +19,7 @@ from services.evidence.words import SERVICES, Names, attempt_of, refusal_code, w
 MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def journey_file(
-    journey_id: str, entries: Sequence[Entry], chain: ChainView, names: Names, *, anchored: bool
-) -> JourneyFile:
+def journey_file(journey_id: str, entries: Sequence[Entry], chain: ChainView, names: Names) -> JourneyFile:
     """Raises ``Refuse("journey_unknown")`` while the fact that opened the journey is not on record."""
     facts = [read_fact(entry.type, entry.data) for entry in entries]
     opened = next((fact for fact in facts if isinstance(fact, proposal.JourneyOpened)), None)
@@ -38,7 +36,6 @@ def journey_file(
         subject=opened.subject,
         products=opened.products,
         chain=chain,
-        anchored=anchored,
         documents=documents(facts, names),
         files=files(facts),
     )

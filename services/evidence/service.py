@@ -184,7 +184,7 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         """From the chain itself, every hash computed again: what the register says may lag, this does not."""
         state, entries = await self._whole(request.journey_id)
         names = Names(await self.release_of(entries))
-        return journey_file.journey_file(request.journey_id, entries, _chain(state), names, anchored=state.anchored)
+        return journey_file.journey_file(request.journey_id, entries, _chain(state), names)
 
     @answers(ViewTimeline)
     async def view_timeline(self, request: ViewTimeline) -> Timeline:

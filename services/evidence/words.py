@@ -126,7 +126,9 @@ def _with_values(name: str, data: Mapping[str, Any], names: Names) -> str | None
             return "打开文件：" + _title(data, names)
         case "document_confirmed":
             asked = duration(int(data["minimum_dwell_ms"]))
-            return f"读完并确认：{_title(data, names)}，停留 {duration(int(data['dwell_ms']))}（至少 {asked}）"
+            shortened = "" if data["dwell_scale"] == 1 else "，阅读时间被缩短，不能作为证明"
+            stayed = duration(int(data["dwell_ms"]))
+            return f"读完并确认：{_title(data, names)}，停留 {stayed}（至少 {asked}{shortened}）"
         case "point_acknowledged":
             return f"确认重点提示“{names.point(str(data['product']), str(data['point']))}”"
         case "needs_answered":

@@ -57,7 +57,6 @@ async def file_of(at: Doorway, *, events: int = 3) -> str:
             subject=opened.subject,
             products=opened.products,
             chain=evidence.ChainView(count=events, head=SHA, heads={}, anchored=1),
-            anchored=True,
             documents=(
                 evidence.ServedDocument(
                     product=slug,
@@ -222,6 +221,22 @@ async def test_nobody_else_gets_in(at: Doorway) -> None:
     assert not at.asked or {type(request).__module__ for request in at.asked} <= {"contracts.commands.identity"}
 
 
+async def test_people_who_signed_in_may_what_their_role_may_and_only_from_our_own_page(at: Doorway) -> None:
+    journey_id = await file_of(at)
+    path = f"/v1/staff/journeys/{journey_id}"
+    key = {"Idempotency-Key": new_ulid()}
+    audit, legal, seller = [await at.signed_in(who) for who in ("audit", "legal", "anna")]
+    assert (await at.call("GET", path, headers=audit)).status == 200
+    assert (await at.call("GET", path, headers=seller)).code == "credentials_invalid"
+    body = {"reason": REASON}
+    assert (await at.call("POST", f"{path}/unmask", body=body, headers={**audit, **key})).code == "role_missing"
+    elsewhere = {**legal, **key, "Sec-Fetch-Site": "cross-site"}
+    assert (await at.call("POST", f"{path}/unmask", body=body, headers=elsewhere)).code == "cross_site"
+    assert await unmaskings(at) == []
+    assert (await at.call("POST", f"{path}/unmask", body=body, headers={**legal, **key})).status == 200
+    assert len(await unmaskings(at)) == 1
+
+
 async def test_I24_only_the_legal_role_unmasks_or_takes_files(at: Doorway) -> None:
     journey_id = await file_of(at)
     slug = at.opened[journey_id].products[0].product
@@ -255,7 +270,7 @@ async def test_I24_a_file_is_masked_for_every_role(at: Doorway, caplog: pytest.L
         if code in opened.subject:
             value = await at.under.vault.open_text(journey_id, opened.subject[code])
             assert value not in got.body.decode()
-    assert file["chain"] == {"count": 3, "head": SHA, "anchored": True}
+    assert file["chain"] == {"count": 3, "head": SHA, "anchored": 1}
     assert [(kept["kind"], kept["number"]) for kept in file["files"]] == [("form", "F1"), ("policy", "P1")]
     assert "blob" not in got.body.decode()
     assert [event["index"] for event in file["timeline"]] == [1, 2, 3]

@@ -37,6 +37,7 @@ SHOWN: dict[str, dict[str, Any]] = {
     "document_opened": {"document": {"document": "clauses", "sha256": SHA}},
     "document_confirmed": {
         "document": {"document": "clauses", "sha256": SHA}, "dwell_ms": 65_000, "minimum_dwell_ms": 60_000,
+        "dwell_scale": 1,
     },
     "point_acknowledged": {"product": "motor", "point": "no_pay"},
     "needs_answered": {"product": "motor", "advice": ["budget"]},
@@ -77,6 +78,11 @@ def test_every_service_has_its_name() -> None:
         ("session_voided", SHOWN["session_voided"], "第 1 次会话作废，未签名的步骤须重做：换了设备"),
         ("reproof_required", SHOWN["reproof_required"], "离开 10 分 1 秒，要求再次核验身份"),
         ("document_confirmed", SHOWN["document_confirmed"], "读完并确认：clauses，停留 1 分 5 秒（至少 1 分）"),
+        (
+            "document_confirmed",
+            {**SHOWN["document_confirmed"], "dwell_scale": 0.05},
+            "读完并确认：clauses，停留 1 分 5 秒（至少 1 分，阅读时间被缩短，不能作为证明）",
+        ),
         ("ink_rejected", SHOWN["ink_rejected"], "第 2 次手写签名未被接受：写的是一个点，不是字"),
         ("refused", SHOWN["refused"], "“核对验证码”未予办理：验证码不正确"),
         (
