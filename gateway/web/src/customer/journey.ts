@@ -18,7 +18,6 @@ interface State {
   online: boolean;
   /** A request is being repeated. */
   trying: boolean;
-  busy: boolean;
   /** Back from the face platform: its result is waiting to be fetched. */
   returnedFromFace: boolean;
   /** For a screen reader: what just happened. */
@@ -32,7 +31,6 @@ const state = reactive<State>({
   problem: null,
   online: navigator.onLine,
   trying: false,
-  busy: false,
   returnedFromFace: false,
   said: "",
 });
@@ -106,7 +104,6 @@ async function open(): Promise<void> {
     state.phase = "no_link";
     return;
   }
-  state.busy = true;
   try {
     const known = await knownDevice(id);
     const device: Device = { ...(known ?? (await newDevice(id, secret))), secret, token: null };
@@ -124,8 +121,6 @@ async function open(): Promise<void> {
   } catch (error) {
     if (error instanceof Problem && ENDS.has(error.code)) stop(error);
     else throw error;
-  } finally {
-    state.busy = false;
   }
 }
 
@@ -174,7 +169,6 @@ async function lookOnce(): Promise<void> {
 
 /** One act of the customer's will, and then a look. Raises Problem (to be shown where the act was) or Unreachable. */
 async function act<T = unknown>(verb: string, body: object = {}, key?: string): Promise<T> {
-  state.busy = true;
   try {
     const reply = await current().act<T>(verb, body, key ? { key } : {});
     await look();
@@ -189,8 +183,6 @@ async function act<T = unknown>(verb: string, body: object = {}, key?: string): 
       }
     }
     throw error;
-  } finally {
-    state.busy = false;
   }
 }
 

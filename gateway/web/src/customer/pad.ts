@@ -14,9 +14,11 @@ let before = 0;
 
 export class WritingBox {
   private pad: SignaturePad;
-  /** The box's strokes in CSS pixels of ``width`` × ``height``. */
+  /** The pad's strokes are in CSS pixels of a box of this size. */
   private width = 1;
   private height = 1;
+  /** A saved draft of a box that has no size on the page yet. */
+  private waiting: Box | null = null;
 
   constructor(
     private canvas: HTMLCanvasElement,
@@ -45,10 +47,11 @@ export class WritingBox {
     Object.assign(this.pad, { minWidth: width / 110, maxWidth: width / 42 });
     this.pad.clear();
     this.pad.fromData(strokes, { clear: true });
+    if (this.waiting) this.restore(this.waiting);
   }
 
   get strokes(): number {
-    return this.pad.toData().length;
+    return this.waiting?.strokes.length ?? this.pad.toData().length;
   }
 
   undo(): void {
@@ -62,23 +65,24 @@ export class WritingBox {
   }
 
   restore(box: Box): void {
+    for (const point of box.strokes.flat()) before = Math.max(before, point.t + 1);
+    this.waiting = this.width > 1 ? null : box;
+    if (this.waiting) return;
     const groups: PointGroup[] = box.strokes.map((stroke) => ({
       ...this.look(),
-      points: stroke.map((point) => {
-        before = Math.max(before, point.t + 1);
-        return {
-          x: (point.x / box.width) * this.width,
-          y: (point.y / box.height) * this.height,
-          pressure: point.pressure ?? 0.5,
-          // Before everything written from now on.
-          time: point.t - 1e9,
-        };
-      }),
+      points: stroke.map((point) => ({
+        x: (point.x / box.width) * this.width,
+        y: (point.y / box.height) * this.height,
+        pressure: point.pressure ?? 0.5,
+        // Before everything written from now on.
+        time: point.t - 1e9,
+      })),
     }));
     this.pad.fromData(groups, { clear: true });
   }
 
   read(): Box {
+    if (this.waiting) return this.waiting;
     const strokes: Stroke[] = this.pad.toData().map((group) =>
       group.points.map((point) => ({
         x: round(point.x),

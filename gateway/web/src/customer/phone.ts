@@ -39,7 +39,7 @@ const LONGEST_PAUSE = 5000;
 const DEADLINE = 25_000;
 
 export class Phone {
-  private nonce = "none";
+  private nonce = "";
   private heads: Record<string, number> = {};
   /** Told when a request is being repeated, and when one got through. */
   onTrouble: (trying: boolean) => void = () => undefined;
@@ -142,6 +142,7 @@ export class Phone {
   }
 
   private async once(sent: Sent): Promise<Response> {
+    if (!this.nonce) await this.firstNonce();
     const headers: Record<string, string> = { ...sent.headers, DPoP: await this.proof(sent) };
     if (this.device.token) headers["Authorization"] = `DPoP ${this.device.token}`;
     const heads = Object.entries(this.heads).map(([service, at]) => `${service}=${at}`);
@@ -166,6 +167,14 @@ export class Phone {
     this.heard(answer);
     if (!answer.ok && answer.status !== 304) throw await problemOf(answer);
     return answer;
+  }
+
+  private async firstNonce(): Promise<void> {
+    try {
+      this.heard(await fetch("/v1/nonce", { method: "POST", cache: "no-store" }));
+    } catch {
+      throw new Unreachable();
+    }
   }
 
   private heard(answer: Response): void {
