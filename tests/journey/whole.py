@@ -73,8 +73,8 @@ class Whole:
 
     # -- people --------------------------------------------------------------------------------------------
 
-    def someone(self) -> Person:
-        who = person(self.chance)
+    def someone(self, name: str | None = None) -> Person:
+        who = person(self.chance, name)
         self.people.append(who)
         return who
 
