@@ -1,1 +1,0 @@
-import{a as e,c as t,i as n,l as r,n as i,o as a,r as o,s,t as c}from"./style-Rd8RXPLN.js";i(a({__name:`Page`,setup(i){return(i,a)=>(s(),o(`main`,null,[e(r(c),{type:`primary`,icon:`success`},{default:t(()=>[n(`投保`)]),_:1})]))}})).mount(`#page`);
