@@ -47,6 +47,7 @@ export default defineConfig({
     cssTarget: ["chrome87", "safari14"],
     sourcemap: false,
     reportCompressedSize: true,
+    license: { fileName: "licences.md" },
     rollupOptions: {
       input: { customer: here("customer.html"), sales: here("sales.html"), staff: here("staff.html") },
     },
