@@ -47,12 +47,15 @@ const LOOK_AGAIN = new Set([
   "identity_expired", "order_paid", "write_conflict", "point_not_ready", "forms_unreviewed", "already_signed",
 ]);
 
+const LOOK_LATER = 2500;
+
 let phone: Phone | null = null;
 let secret: string | null = null;
 let id: string | null = null;
 let etag = "";
 let looking: Promise<void> | null = null;
 let lookAgain = false;
+let later: ReturnType<typeof setTimeout> | undefined;
 
 function current(): Phone {
   if (phone === null) throw new Error("no journey is open");
@@ -63,7 +66,6 @@ function taken(device: Device): void {
   phone = new Phone(device);
   phone.onTrouble = (trying) => {
     state.trying = trying;
-    if (!trying) state.online = true;
   };
 }
 
@@ -105,7 +107,7 @@ async function open(): Promise<void> {
     return;
   }
   try {
-    const known = await knownDevice(id);
+    const known = phone?.device.journey === id ? phone.device : await knownDevice(id);
     const device: Device = { ...(known ?? (await newDevice(id, secret))), secret, token: null };
     taken(device);
     const session = await current().act<SessionToken>("open-session", { link_secret: secret });
@@ -148,7 +150,14 @@ function look(): Promise<void> {
   return looking;
 }
 
+/** What could not be seen now is looked for again, without anybody pressing anything. */
+function lookLater(): void {
+  clearTimeout(later);
+  later = setTimeout(() => void (state.phase === "live" && look()), LOOK_LATER);
+}
+
 async function lookOnce(): Promise<void> {
+  clearTimeout(later);
   try {
     const { body, etag: tag } = await current().get<JourneyView>("", etag ? { etag } : {});
     if (body !== null) {
@@ -156,14 +165,13 @@ async function lookOnce(): Promise<void> {
       etag = tag;
     }
     state.online = true;
+    if (state.view?.unavailable?.length || state.view?.place.step === "wait") lookLater();
   } catch (error) {
-    if (error instanceof Unreachable) {
-      state.online = false;
-      return;
-    }
     if (error instanceof Problem && ENDS.has(error.code)) stop(error);
-    // Anything else passes by itself or is met again by the next act.
-    else if (!(error instanceof Problem)) throw error;
+    else if (error instanceof Problem || error instanceof Unreachable) {
+      if (error instanceof Unreachable) state.online = false;
+      lookLater();
+    } else throw error;
   }
 }
 
@@ -248,6 +256,14 @@ window.addEventListener("offline", () => {
 });
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && state.phase === "live") void look();
+});
+// Back from another site by the browser's own memory of this page.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted && state.phase === "live") void look();
+});
+// Another link, opened in this very tab: the address changes and nothing is loaded.
+window.addEventListener("hashchange", () => {
+  if (location.hash.includes(".")) location.reload();
 });
 
 export function say(words: string): void {

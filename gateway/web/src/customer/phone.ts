@@ -123,7 +123,10 @@ export class Phone {
         else if (error instanceof Problem && (error.status === 503 || error.status === 429)) {
           again = error.retryAfter !== null ? error.retryAfter * 1000 : wait;
         } else throw error;
-        if (Date.now() + again > until) throw error;
+        if (Date.now() + again > until) {
+          this.onTrouble(false);
+          throw error;
+        }
       }
       this.onTrouble(true);
       await pause(again * (0.8 + 0.4 * Math.random()));
