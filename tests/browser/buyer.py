@@ -241,11 +241,18 @@ class Buyer:
                 await self.page.keyboard.press("PageDown")
             else:
                 await self.page.mouse.wheel(0, (self.page.viewport_size or {"height": 600})["height"] * 0.6)
-            if await self.page.locator(".end").first.is_visible() and await _in_view(self.page, ".end"):
+            if await _in_view(self.page, ".end"):
+                await self._scroll_to_the_bottom()
                 await expect(ready.or_(self.button("unread"))).to_be_visible(timeout=WAIT_MS)
                 if await self.button("unread").count():
                     await self.do(self.button("unread"))
         await expect(ready).to_be_visible()
+
+    async def _scroll_to_the_bottom(self) -> None:
+        if self.by_keyboard:
+            await self.page.keyboard.press("End")
+        else:
+            await self.page.mouse.wheel(0, 100_000)
 
     async def _at_points(self) -> None:
         await expect(self.page.locator("[data-point]")).to_be_visible()
