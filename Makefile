@@ -54,7 +54,7 @@ contracts: ## write docs/contracts anew from contracts/
 
 web: ## build the pages anew from gateway/web into gateway/built
 	@deploy/setup/setup.sh test
-	$(BIN)/python -m gateway.openapi >gateway/web/openapi.json
+	$(BIN)/python -m gateway.description >gateway/web/openapi.json
 	gateway/web/run.sh api
 	gateway/web/run.sh types
 	gateway/web/run.sh build

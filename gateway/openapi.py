@@ -1,12 +1,7 @@
-"""What ``/openapi.json`` says: every operation with its bodies, credentials and problems.
-
-``python -m gateway.openapi`` prints it: the pages' types are made from it (``make web``).
-"""
+"""What ``/openapi.json`` says: every operation with its bodies, credentials and problems."""
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any, Final, cast
 
 from fastapi import FastAPI
@@ -123,13 +118,3 @@ def describe(app: FastAPI, models: list[type[BaseModel]]) -> None:
         return schema
 
     app.openapi = openapi
-
-
-def main() -> None:
-    from gateway.app import routed  # it builds on this module
-
-    json.dump(routed().openapi(), sys.stdout, ensure_ascii=False, indent=1)
-
-
-if __name__ == "__main__":
-    main()
