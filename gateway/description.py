@@ -7,5 +7,10 @@ import sys
 
 from gateway.app import routed
 
-if __name__ == "__main__":
+
+def main() -> None:
     json.dump(routed().openapi(), sys.stdout, ensure_ascii=False, indent=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import openapi
+from gateway import description
 from gateway.assets import BUILT
 from tests import web
 
@@ -45,7 +45,7 @@ def test_rebuilding_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_pages_types_are_those_of_the_api(tmp_path: Path) -> None:
     with (tmp_path / "openapi.json").open("w", encoding="utf-8") as described, redirect_stdout(described):
-        openapi.main()
+        description.main()
     script = "openapi-typescript/bin/cli.js"
     web.node(script, str(tmp_path / "openapi.json"), "--output", str(tmp_path / "schema.ts"))
     committed = (web.WEB / "src" / "api" / "schema.ts").read_text("utf-8")
