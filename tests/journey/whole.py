@@ -150,12 +150,14 @@ async def refused(coming: Any) -> str:
 
 
 @asynccontextmanager
-async def started(folder: Path, store: str) -> AsyncIterator[Whole]:
+async def started(
+    folder: Path, store: str, products: tuple[Path, ...] = (ROOT / "products", MADE_UP)
+) -> AsyncIterator[Whole]:
     """Everything, started over ``store``, with readings shortened and a made-up product beside the house's own."""
     run = LocalRun(
         folder,
         store=store,
-        products=(ROOT / "products", MADE_UP),
+        products=products,
         extra={
             "disclosure": {"TOUBAO_DISCLOSURE_DWELL_SCALE": DWELL_SCALE},
             "payment": {"TOUBAO_PAYMENT_ASK_AFTER_SECONDS": "1"},

@@ -15,6 +15,8 @@ function offer(way, words) {
 const WITHOUT_CAMERA = {
   NotAllowedError: "您没有允许使用摄像头。也可以用手机自带的相机拍一张正面照。",
   NotFoundError: "没有找到摄像头。请用手机自带的相机拍一张正面照。",
+  // How WebKit says it.
+  OverconstrainedError: "没有找到摄像头。请用手机自带的相机拍一张正面照。",
 };
 
 async function openCamera() {
