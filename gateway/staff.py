@@ -10,7 +10,7 @@ import unicodedata
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 from starlette.responses import Response
 
 from contracts.commands.appdownload import ReferralCounts, ReferralReport
@@ -27,7 +27,7 @@ from gateway.downloads import DownloadLink
 from gateway.edge import Edge, edge_of, idempotency_key, json_of, staff_of
 from gateway.journey import downloads_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
-from products.party_check import id_check_character
+from products.party_check import id_check_character, unfit_character
 from servicekit.store import Cursor, Document
 
 MAY: Final[dict[str, tuple[Role, ...]]] = {
@@ -43,8 +43,16 @@ MAY: Final[dict[str, tuple[Role, ...]]] = {
 """Who may do what, in one table."""
 
 
-Reason = Annotated[str, Field(min_length=4, max_length=200)]
-"""Why somebody wants to see what is masked: for whoever audits it."""
+def _readable(text: str) -> str:
+    if unfit_character(text):
+        raise ValueError("holds what cannot be seen")
+    return text
+
+
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=4, max_length=200), AfterValidator(_readable)
+]
+"""Why somebody wants to see what is masked: for whoever audits it, so it is something that can be read."""
 
 
 class PackWanted(Contract):

@@ -333,15 +333,19 @@ class People(Contract):
     products: tuple[Slug, ...]
 
     def masked(self, release: Release | None) -> dict[str, Any]:
-        """A field no product describes is masked like a text."""
+        """A field no product describes is masked like a text; what could not be opened says so."""
         hidden = {code: masked_text(text) for code, text in self.subject.items()}
         for code, (product, _) in self._described(release).items():
             key = f"subject.{code}"
             hidden[code] = masked_values(product, {key: self.subject[code]})[key]
+
+        def party(values: Mapping[str, str]) -> PersonShown:
+            return PersonShown(**_or_unreadable(masked_party(values), values))
+
         return {
-            "policyholder": PersonShown(**masked_party(self.policyholder)),
-            "insured": None if self.insured is None else PersonShown(**masked_party(self.insured)),
-            "subject": self._labelled(release, hidden),
+            "policyholder": party(self.policyholder),
+            "insured": None if self.insured is None else party(self.insured),
+            "subject": self._labelled(release, _or_unreadable(hidden, self.subject)),
         }
 
     def full(self, release: Release | None) -> dict[str, Any]:
@@ -374,6 +378,10 @@ class People(Contract):
                 if product is not None and rule.code in self.subject:
                     found.setdefault(rule.code, (product, rule))
         return found
+
+
+def _or_unreadable(masked: Mapping[str, str], opened: Mapping[str, str]) -> dict[str, str]:
+    return {key: UNREADABLE if opened[key] == UNREADABLE else text for key, text in masked.items()}
 
 
 async def opened_people(edge: Edge, filed: Filed) -> People:

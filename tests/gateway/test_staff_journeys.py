@@ -12,6 +12,7 @@ from contracts.commands import evidence
 from contracts.facts import proposal as facts
 from contracts.problems import Refuse
 from gateway.masking import masked_party
+from gateway.staff_journeys import UNREADABLE
 from servicekit.runner import new_ulid
 from tests.gateway.doorway import SHA, Doorway
 
@@ -299,7 +300,8 @@ async def test_a_shredded_journey_still_has_its_file_without_its_persons(at: Doo
     await at.under.vault.shred(journey_id)
     got = await at.call("GET", f"/v1/staff/journeys/{journey_id}", headers=at.bearer("audit"))
     assert got.status == 200
-    assert "*" in got.json["policyholder"]["name"]
+    assert set(got.json["policyholder"].values()) == {"id_card", UNREADABLE}
+    assert UNREADABLE in {row["text"] for row in got.json["subject"]}
     path = f"/v1/staff/journeys/{journey_id}/unmask"
     got = await at.call("POST", path, body={"reason": REASON}, headers=keyed(at, "legal"))
     assert (got.status, got.code) == (404, "journey_unknown")
@@ -338,7 +340,13 @@ async def test_I24_unmasking_shows_all_and_is_on_record(at: Doorway) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("body", [{}, {"reason": "abc"}, {"reason": "x" * 201}, {"reason": REASON, "quietly": True}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"reason": "abc"}, {"reason": "x" * 201}, {"reason": REASON, "quietly": True}, {"reason": "    "},
+        {"reason": " \u3000\u00a0 ab"}, {"reason": "\u200b" * 8}, {"reason": "\0" * 8}, {"reason": REASON + "\u202e"},
+    ],
+)  # fmt: skip
 async def test_I24_without_a_reason_nothing_is_opened(at: Doorway, body: dict[str, Any]) -> None:
     journey_id = await file_of(at)
     got = await at.call("POST", f"/v1/staff/journeys/{journey_id}/unmask", body=body, headers=keyed(at, "legal"))
