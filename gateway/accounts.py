@@ -89,14 +89,15 @@ class Accounts:
         }
         self._nobodys = stand_in(list(self._passwords.values()))
 
-    async def sign_in(self, door: Door, name: str, password: str) -> tuple[Session, str]:
-        """A new session and its token.
+    async def sign_in(self, door: Door, name: str, password: str, *, address: str) -> tuple[Session, str]:
+        """A new session and its token. ``address`` is where the request comes from.
 
         Raises ``Refuse``: ``sign_in_failed``, the same and after the same work whether the name or the password is
         wrong; ``sign_in_attempts`` for a name, known or not, that was tried too often; ``unavailable``.
         """
         # By its hash: people type passwords where names belong.
-        verdict = self._buckets.take("POST", SIGN_IN, {"name": sha256_hex(f"{door} {name}".encode("utf-8", "replace"))})
+        who = sha256_hex(f"{door} {name}".encode("utf-8", "replace"))
+        verdict = self._buckets.take("POST", SIGN_IN, {"name": who, "name_from": f"{who} {address}"})
         if verdict is not None and not verdict.granted:
             raise Refuse("sign_in_attempts", retry_after=max(1, math.ceil(verdict.wait)))
         known = self._passwords.get((door, name))

@@ -23,7 +23,7 @@ from contracts.problems import Problem, Refuse
 from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
 from contracts.values import Heads, Proof, sha256_hex
 from gateway.accounts import StaffSession
-from gateway.edge import Edge, credentials_of, edge_of, signed_in
+from gateway.edge import Edge, credentials_of, edge_of, insider
 from gateway.problems import NONCE, Edged
 from servicekit.bus import BusUnavailable
 
@@ -52,9 +52,9 @@ async def caller_of(request: Request, journey_id: str, attempted: str, *, openin
     ``credentials_missing``, ``proof_missing``, ``proof_malformed``.
     """
     edge = edge_of(request)
-    insider = await signed_in(request)
-    if insider is not None:
-        actor = "staff" if isinstance(insider, StaffSession) else "channel"
+    who = await insider(request)
+    if who is not None:
+        actor = "staff" if isinstance(who, StaffSession) else "channel"
         await _record_intrusion(edge, journey_id, attempted, actor)
         raise Refuse("not_the_customer")
     session: str | None = None

@@ -10,6 +10,7 @@ from typing import Final, TypeVar, cast
 
 from fastapi import Request
 from pydantic import ValidationError
+from starlette.requests import cookie_parser
 
 from contracts.commands.base import Request as BusRequest
 from contracts.problems import FieldFault, Refuse
@@ -27,6 +28,7 @@ _ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 COOKIE: Final = "toubao_session"
 """Of people who sign in. It never counts on a customer's endpoint (I13)."""
+_MOST_SESSIONS: Final = 4
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -75,10 +77,33 @@ def credentials_of(request: Request) -> tuple[str, str]:
     return scheme.lower(), value.strip()
 
 
+def session_tokens(request: Request) -> frozenset[str]:
+    """Every value the request's cookies give a session. Raises ``Refuse("malformed")`` for more than ever meet.
+
+    More than one comes of another host of the same site, or of somebody who hides one behind another.
+    """
+    parts = (part for header in request.headers.getlist("cookie") for part in header.split(";"))
+    tokens = frozenset(token for part in parts if (token := cookie_parser(part).get(COOKIE)))
+    if len(tokens) > _MOST_SESSIONS:
+        raise Refuse("malformed")
+    return tokens
+
+
 async def signed_in(request: Request) -> Session | None:
-    """Whose live session the request's cookie names, if any; decides nothing about what it may do."""
-    token = request.cookies.get(COOKIE)
-    return None if token is None else await edge_of(request).accounts.session(token)
+    """Whose live session the request's cookie names, if any; decides nothing about what it may do.
+
+    Of two that differ neither counts: one of them is not from us. Raises ``Refuse("malformed")``.
+    """
+    tokens = session_tokens(request)
+    return await edge_of(request).accounts.session(next(iter(tokens))) if len(tokens) == 1 else None
+
+
+async def insider(request: Request) -> Session | None:
+    """The live session of any of the request's cookies: for where none may be (I13). Raises ``Refuse("malformed")``."""
+    for token in session_tokens(request):
+        if (session := await edge_of(request).accounts.session(token)) is not None:
+            return session
+    return None
 
 
 def check_same_origin(request: Request) -> None:
@@ -106,7 +131,7 @@ async def _by_session(request: Request) -> Session:
 
 def _by_cookie(request: Request) -> bool:
     """Whoever brings a key is judged by the key."""
-    return "authorization" not in request.headers and COOKIE in request.cookies
+    return "authorization" not in request.headers and bool(session_tokens(request))
 
 
 @dataclass(frozen=True, slots=True)

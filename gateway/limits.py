@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-KeyKind = Literal["address", "journey", "credential", "name"]
+KeyKind = Literal["address", "journey", "credential", "name", "name_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,19 @@ class Limit:
 
 
 _JOURNEY = "/v1/journeys/[^/]+"
+_TO_AND_FRO = "(choose-mode|give-consent|decline-consent|choose-product|drop-product)"
 
 LIMITS: Final = (
     # Guessing a policy's code, a download's token or a link's secret.
     Limit("verify", "address", 20, 60, "POST", "/v1/verify"),
     Limit("downloads", "address", 60, 60, "GET", "/v1/downloads/[^/]+"),
     Limit("open", "journey", 10, 60, "POST", f"{_JOURNEY}/open-session"),
-    # Guessing a password. By name in gateway.accounts, where it is known; who knows a colleague's name can keep them
-    # out for as long as they keep trying, and no longer.
+    # Guessing a password. By name in gateway.accounts, where it is known: few tries from one address, more from all
+    # together, so that who knows a colleague's name needs many addresses to keep them out, and then for as long as
+    # they keep trying and no longer.
     Limit("sign_in", "address", 30, 300, "POST", "/v1/sign-in"),
-    Limit("sign_in_name", "name", 10, 600, "POST", "/v1/sign-in"),
+    Limit("sign_in_name_from", "name_from", 10, 600, "POST", "/v1/sign-in"),
+    Limit("sign_in_name", "name", 100, 600, "POST", "/v1/sign-in"),
     # What costs money or could pester somebody's phone.
     Limit("otp", "journey", 5, 300, "POST", f"{_JOURNEY}/send-otp"),
     Limit("otp_guess", "journey", 10, 300, "POST", f"{_JOURNEY}/verify-otp"),
@@ -56,6 +59,9 @@ LIMITS: Final = (
     Limit("packs", "credential", 20, 60, "POST", "/v1/staff/packs"),
     Limit("staff", "credential", 300, 60, ".*", "/v1/staff/.*"),
     Limit("channel", "credential", 600, 60, ".*", "/v1/(proposals|events|products).*"),
+    Limit("pictures", "journey", 120, 60, "GET", f"{_JOURNEY}/forms/[^/]+/pages/[^/]+"),
+    # What may be said one way and the other, each time a fact on record for good.
+    Limit("to_and_fro", "journey", 60, 300, "POST", f"{_JOURNEY}/{_TO_AND_FRO}"),
     # A whole journey from one page: heartbeats, polling, acts.
     Limit("journey", "journey", 300, 30, ".*", f"{_JOURNEY}(/.*)?"),
     Limit("nonce", "address", 600, 60, "POST", "/v1/nonce"),

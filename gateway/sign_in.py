@@ -12,7 +12,7 @@ from contracts.problems import Refuse
 from contracts.values import Contract, Instant, Token
 from gateway.accounts import IDLE, SIGN_IN, Door, SalesSession, Session
 from gateway.credentials import Role
-from gateway.edge import COOKIE, Edge, check_same_origin, edge_of, json_of, signed_in
+from gateway.edge import COOKIE, Edge, check_same_origin, edge_of, json_of, session_tokens, signed_in
 from gateway.openapi import SIGNED_IN, body_of, problems
 
 PATH: Final = "/v1"
@@ -63,8 +63,9 @@ def router() -> APIRouter:
         edge = edge_of(request)
         check_same_origin(request)
         entrance = await json_of(request, Entrance)
-        session, token = await edge.accounts.sign_in(entrance.door, entrance.name, entrance.password)
-        if before := request.cookies.get(COOKIE):
+        address = request.client.host if request.client else "unknown"
+        session, token = await edge.accounts.sign_in(entrance.door, entrance.name, entrance.password, address=address)
+        for before in session_tokens(request):
             await edge.accounts.sign_out(before)
         answer = _json(_told(session))
         answer.set_cookie(COOKIE, token, path=PATH, secure=_secure(edge), httponly=True, samesite="strict")
@@ -96,7 +97,7 @@ def router() -> APIRouter:
     async def sign_out(request: Request) -> Response:
         edge = edge_of(request)
         check_same_origin(request)
-        if token := request.cookies.get(COOKIE):
+        for token in session_tokens(request):
             await edge.accounts.sign_out(token)
         answer = Response(status_code=204)
         answer.delete_cookie(COOKIE, path=PATH, secure=_secure(edge), httponly=True, samesite="strict")

@@ -24,6 +24,7 @@ from tests.desk import Clock
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD = "correct-horse"
 HASH = CHEAP.hash(PASSWORD)
+HOME = "192.0.2.1"
 
 
 def known(*, password: str = HASH, roles: frozenset[Role] = frozenset({"audit"})) -> Credentials:
@@ -55,11 +56,11 @@ class At:
         return Accounts(credentials, self.store, self.clock, seconds=self.seconds, verifier=verifier)
 
     async def token(self, door: Door = "sales", name: str = "anna") -> str:
-        return (await self.accounts.sign_in(door, name, PASSWORD))[1]
+        return (await self.accounts.sign_in(door, name, PASSWORD, address=HOME))[1]
 
-    async def refused(self, door: Door, name: str, password: str) -> Refuse:
+    async def refused(self, door: Door, name: str, password: str, *, address: str = HOME) -> Refuse:
         with pytest.raises(Refuse) as told:
-            await self.accounts.sign_in(door, name, password)
+            await self.accounts.sign_in(door, name, password, address=address)
         return told.value
 
 
@@ -233,6 +234,20 @@ async def test_a_name_is_guessed_at_ten_times_and_then_has_rest(at: At, name: st
     at.seconds.now += 60
     assert (await at.refused("sales", name, "guess")).code == "sign_in_failed"
     assert (await at.refused("sales", name, "guess")).code == "sign_in_attempts"
+
+
+async def test_who_guesses_at_a_colleagues_name_keeps_only_themselves_out(at: At) -> None:
+    for _ in range(50):
+        await at.refused("sales", "anna", "guess", address="198.51.100.7")
+    assert (await at.refused("sales", "anna", PASSWORD, address="198.51.100.7")).code == "sign_in_attempts"
+    assert await at.token()
+
+
+async def test_many_addresses_together_do_not_guess_on_and_on(at: At) -> None:
+    for number in range(100):
+        guess = await at.refused("sales", "anna", "guess", address=f"198.51.100.{number}")
+        assert guess.code == "sign_in_failed"
+    assert (await at.refused("sales", "anna", PASSWORD)).code == "sign_in_attempts"
 
 
 async def test_guesses_that_are_refused_cost_no_hashing(at: At, monkeypatch: pytest.MonkeyPatch) -> None:

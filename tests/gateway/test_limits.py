@@ -73,7 +73,7 @@ def test_the_table_covers_what_it_names() -> None:
     for limit in LIMITS:
         if "journeys" in limit.path and "(" in limit.path and limit.name != "journey":
             verbs = limit.path.rpartition("(")[2].rstrip(")").split("|")
-        elif limit.path.startswith("/v1/journeys/[^/]+/"):
+        elif limit.path.startswith("/v1/journeys/[^/]+/") and limit.method == "POST":
             verbs = [limit.path.rpartition("/")[2]]
         else:
             continue
@@ -82,6 +82,10 @@ def test_the_table_covers_what_it_names() -> None:
     covering = [limit.name for limit in LIMITS if limit.covers("POST", "/v1/journeys/x/send-otp")]
     assert covering == ["otp", "journey", "address"]
     assert [lim.name for lim in LIMITS if lim.covers("POST", "/v1/verify")] == ["verify", "address"]
+    for verb in ("choose-mode", "drop-product"):
+        assert "to_and_fro" in [lim.name for lim in LIMITS if lim.covers("POST", f"/v1/journeys/x/{verb}")]
+    pages = "/v1/journeys/x/forms/motor/pages/1"
+    assert [lim.name for lim in LIMITS if lim.covers("GET", pages)] == ["pictures", "journey", "address"]
     assert len({limit.name for limit in LIMITS}) == len(LIMITS)
 
 

@@ -246,6 +246,33 @@ async def test_I13_no_session_counts_inside_a_journey(at: Doorway, who: str, act
     assert not [asked for asked in at.asked if isinstance(asked, Act | identity.JudgeProof)]
 
 
+async def test_I13_a_session_hides_behind_no_other_cookie(at: Doorway) -> None:
+    journey_id = await at.journey()
+    cookie = (await at.signed_in("legal"))["Cookie"]
+    for sent in (
+        f"{cookie}; toubao_session=x",
+        f"toubao_session=x; {cookie}",
+        f"a=b; {cookie}; toubao_session={'A' * 43}",
+    ):
+        got = await at.get(f"/v1/journeys/{journey_id}", headers={"Cookie": sent})
+        assert (got.status, got.code) == (403, "not_the_customer")
+    many = "; ".join([cookie, *(f"toubao_session={number}" for number in range(200))])
+    assert (await at.get(f"/v1/journeys/{journey_id}", headers={"Cookie": many})).code == "malformed"
+    assert len(at.heard(identity.RecordIntrusion)) == 3
+
+
+async def test_of_two_sessions_in_one_request_neither_counts(at: Doorway) -> None:
+    """Another host of the same site may set a cookie of this name: nobody works in somebody else's session by it."""
+    at.play(proposal.ListProposals, lambda _: proposal.ProposalStates(proposals=()))
+    mine, theirs = [(await at.signed_in(who))["Cookie"] for who in ("anna", "bela")]
+    both = {**SAME_ORIGIN, "Cookie": f"{mine}; {theirs}"}
+    assert (await at.call("GET", "/v1/proposals", headers=both)).code == "credentials_missing"
+    assert (await at.call("GET", "/v1/proposals", headers={"Cookie": f"{mine}; {mine}"})).status == 200
+    assert (await at.call("POST", "/v1/sign-out", headers=both)).status == 204
+    for cookie in (mine, theirs):
+        assert (await at.call("GET", "/v1/proposals", headers={"Cookie": cookie})).code == "credentials_missing"
+
+
 async def test_I13_who_signed_out_is_a_customer_like_any_other(at: Doorway) -> None:
     journey_id = await at.journey()
     insider = await at.signed_in("anna")
