@@ -23,6 +23,8 @@ MEDIA_TYPE: Final = "image/webp"
 WIDTH: Final = 1240
 """Pixels across: A4 at 150 dpi, so that small print can be read enlarged."""
 DEADLINE_SECONDS: Final = 15.0
+WAITING: Final = 64
+"""Pages that may be asked for and not drawn yet; each holds its whole file in memory."""
 RECYCLE_AFTER: Final = 500
 """Pages a worker draws before it is replaced."""
 
@@ -39,13 +41,17 @@ class Pictures:
 
     def __init__(self) -> None:
         self._pool: ProcessPool | None = None
+        self._drawing: set[Future[Picture | None]] = set()
+        self._stopped = False
 
     async def page(self, pdf: bytes, number: int) -> Picture:
         """Page ``number`` (from 1) as WebP, ``WIDTH`` pixels wide.
 
-        Raises ``Refuse``: ``not_found`` for a page the file does not have, ``unavailable`` when the worker died or
-        took too long.
+        Raises ``Refuse``: ``not_found`` for a page the file does not have, ``unavailable`` when the worker died, took
+        too long, has too much to draw already or is told to stop.
         """
+        if self._stopped or len(self._drawing) >= WAITING:
+            raise Refuse("unavailable", retry_after=2)
         if self._pool is None:
             self._pool = ProcessPool(
                 max_workers=1, max_tasks=RECYCLE_AFTER, context=multiprocessing.get_context("spawn")
@@ -53,15 +59,28 @@ class Pictures:
         drawing = cast(
             "Future[Picture | None]", self._pool.schedule(_drawn, args=(pdf, number), timeout=DEADLINE_SECONDS)
         )
+        self._drawing.add(drawing)
         try:
             picture = await asyncio.wrap_future(drawing)
         except (TimeoutError, ProcessExpired):
             raise Refuse("unavailable", retry_after=2) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._stopped or (task is not None and task.cancelling()):
+                raise
+            raise Refuse("unavailable", retry_after=2) from None
+        finally:
+            self._drawing.discard(drawing)
         if picture is None:
             raise Refuse("not_found")
         return picture
 
     async def stop(self) -> None:
+        """Ends the worker, whatever it is drawing, for good."""
+        self._stopped = True
+        # The pool would leave whoever waits for a page waiting.
+        for drawing in tuple(self._drawing):
+            drawing.cancel()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.stop()
