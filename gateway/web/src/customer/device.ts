@@ -32,7 +32,7 @@ export async function newDevice(journey: string, secret: string | null): Promise
   return { journey, keys, jwk: { kty: kty!, crv: crv!, x: x!, y: y! }, secret, token: null };
 }
 
-/** False where the browser keeps nothing (private browsing): the journey then lasts as long as this page. */
+/** False where the browser keeps nothing more (no room): the journey then lasts as long as this page. */
 export async function keepDevice(device: Device): Promise<boolean> {
   try {
     await set(`journey-${device.journey}`, device);
@@ -52,7 +52,14 @@ export async function lastJourney(): Promise<string | null> {
   }
 }
 
-/** Whether the browser can make such keys at all. */
-export function canProve(): boolean {
-  return typeof crypto !== "undefined" && typeof crypto.subtle !== "undefined" && typeof indexedDB !== "undefined";
+/** Whether the browser can make such keys, and keep them: the way leads over other sites and back, and a key that was
+ * lost on it would be another phone. */
+export async function canProve(): Promise<boolean> {
+  try {
+    if (typeof crypto.subtle === "undefined" || typeof indexedDB === "undefined") return false;
+    await set("kept", true);
+    return (await get<boolean>("kept")) === true;
+  } catch {
+    return false;
+  }
 }

@@ -69,13 +69,22 @@ function taken(device: Device): void {
   };
 }
 
+/** Journey and secret as the address has them; a link mangled on its way names neither. */
+function linked(): string[] {
+  try {
+    return decodeURIComponent(location.hash.slice(1)).split(".");
+  } catch {
+    return [];
+  }
+}
+
 /** What the address says: ``#<journey>.<secret>`` from the SMS, ``#<journey>`` once it was opened here. */
 async function begin(): Promise<void> {
-  if (!canProve()) {
+  if (!(await canProve())) {
     state.phase = "unable";
     return;
   }
-  const [named, given] = decodeURIComponent(location.hash.slice(1)).split(".");
+  const [named, given] = linked();
   state.returnedFromFace = new URLSearchParams(location.search).has("face_session");
   id = named && /^[0-9A-HJKMNP-TV-Z]{26}$/.test(named) ? named : await lastJourney();
   if (id === null) {
@@ -182,7 +191,11 @@ async function act<T = unknown>(verb: string, body: object = {}, key?: string): 
     await look();
     return reply;
   } catch (error) {
-    if (error instanceof Unreachable) state.online = false;
+    if (error instanceof Unreachable) {
+      state.online = false;
+      // Whether it arrived, nobody knows; the next look tells.
+      lookLater();
+    }
     if (error instanceof Problem) {
       if (ENDS.has(error.code)) stop(error);
       else if (LOOK_AGAIN.has(error.code)) {
@@ -267,7 +280,8 @@ window.addEventListener("hashchange", () => {
 });
 
 export function say(words: string): void {
-  state.said = words;
+  // The same words twice are said twice.
+  state.said = words === state.said ? `${words}\u00a0` : words;
 }
 
 export const journey = {

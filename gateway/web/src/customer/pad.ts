@@ -20,12 +20,21 @@ export class WritingBox {
   /** A saved draft of a box that has no size on the page yet. */
   private waiting: Box | null = null;
 
+  /** A finger is down. The pad is left alone meanwhile: emptied under a stroke, it would take no other ever again. */
+  private writing = false;
+  private misfit = false;
+
   constructor(
     private canvas: HTMLCanvasElement,
     private changed: () => void,
   ) {
     this.pad = new SignaturePad(canvas, { penColor: INK, minWidth: 1.6, maxWidth: 4.2, throttle: 0, minDistance: 0 });
-    this.pad.addEventListener("endStroke", () => this.changed());
+    this.pad.addEventListener("beginStroke", () => (this.writing = true));
+    this.pad.addEventListener("endStroke", () => {
+      this.writing = false;
+      if (this.misfit) this.fit();
+      this.changed();
+    });
     this.fit();
   }
 
@@ -33,6 +42,8 @@ export class WritingBox {
   fit(): void {
     const box = this.canvas.getBoundingClientRect();
     if (!box.width || !box.height) return;
+    this.misfit = this.writing;
+    if (this.misfit) return;
     const strokes = this.pad.toData();
     const [x, y] = [box.width / this.width, box.height / this.height];
     const ratio = Math.max(1, window.devicePixelRatio || 1);
@@ -55,11 +66,13 @@ export class WritingBox {
   }
 
   undo(): void {
+    this.lift();
     this.pad.fromData(this.pad.toData().slice(0, -1), { clear: true });
     this.changed();
   }
 
   clear(): void {
+    this.lift();
     this.pad.clear();
     this.changed();
   }
@@ -96,6 +109,14 @@ export class WritingBox {
 
   stop(): void {
     this.pad.off();
+  }
+
+  /** Ends a stroke as if the finger had been lifted. */
+  private lift(): void {
+    if (!this.writing) return;
+    this.pad.off();
+    this.pad.on();
+    this.writing = false;
   }
 
   private look(): Omit<PointGroup, "points"> {
