@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -68,6 +67,8 @@ AT_ONCE: Final = 4
 """Rows folded beside each other."""
 GATHER_SECONDS: Final = 0.25
 """How long a row waits for further facts: how far the register may lag."""
+AGAIN_SECONDS: Final = 60.0
+"""Until the look through all journeys goes on, when the store failed."""
 TRIES: Final = 5
 PAGE: Final = 200
 COUNTED_SECONDS: Final = 60.0
@@ -248,11 +249,6 @@ _STANDS: Final = frozenset(
 def _attempt_of(fact: Fact) -> int:
     said = getattr(fact, "attempt", None) or getattr(getattr(fact, "proof", None), "attempt", None)
     return said if isinstance(said, int) else 0
-
-
-def normal_phone(text: str) -> str:
-    """As the staff's search writes what it looks for: NFKC, no spaces, upper case."""
-    return "".join(unicodedata.normalize("NFKC", text).split()).upper()
 
 
 def moment_of(fact: Fact) -> str | None:
@@ -436,7 +432,7 @@ class Register:
             # Shredded, or not yet where this process reads: looked for again when the journey moves.
             log.info("a phone cannot be indexed", extra={"journey_id": journey_id, "reason": error.reason})
             return None
-        return self._vault.blind_index("phone", normal_phone(phone))
+        return self._vault.blind_index("phone", phone)
 
     async def _work(self) -> None:
         while True:
@@ -461,7 +457,7 @@ class Register:
                         await self._try(document.id)
             except StoreError as error:
                 log.warning("the register looks again later", extra={"error": type(error).__name__})
-                await asyncio.sleep(COUNTED_SECONDS)
+                await asyncio.sleep(AGAIN_SECONDS)
                 continue
             if len(page) < PAGE:
                 return

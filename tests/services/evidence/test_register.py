@@ -25,10 +25,9 @@ from contracts.values import (
     Proof,
 )
 from deploy.simulator.device import Device
-from gateway.staff import normal
 from servicekit.runner import new_ulid
 from servicekit.store import Document, StoreUnavailable
-from services.evidence.register import MAKE, Register, Row, moment_of, normal_phone
+from services.evidence.register import MAKE, Register, Row, moment_of
 from services.evidence.service import Evidence
 from tests.desk import Clock, Desk, desk, stored
 from tests.nats_server import NatsServer
@@ -250,11 +249,6 @@ def test_any_order_between_services_gives_the_same_row(streams: dict[str, list[F
     assert rows[0] == rows[1]
     assert rows[0].model_dump_json() == rows[1].model_dump_json()
     assert Row.model_validate_json(rows[0].model_dump_json()) == rows[0]
-
-
-@given(st.text(max_size=30))
-def test_a_phone_is_written_as_the_search_writes_it(text: str) -> None:
-    assert normal_phone(text) == normal("phone", text)
 
 
 # -- the projection ----------------------------------------------------------------------------------------
