@@ -31,8 +31,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
+    """What a browser is given, but the fonts; the licences beside it are for readers."""
     for name, content in files(BUILT).items():
-        if not name.endswith(".woff2"):
+        if name.endswith((".html", ".js", ".css", ".svg")):
             yield name, content.decode()
 
 
