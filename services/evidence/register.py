@@ -48,7 +48,7 @@ from contracts.facts import disclosure, identity, issuance, payment, proposal, s
 from contracts.facts.base import Fact, HeardFact, read_fact
 from contracts.problems import Refuse
 from contracts.values import Committed, Contract, Fen, Instant, Sha256, Slug, Token
-from servicekit.store import Cursor, Document, Store, StoreError, VersionConflict, instant
+from servicekit.store import Cursor, Document, Store, VersionConflict, instant
 from servicekit.vault import Unopenable, Vault
 from services.evidence.chain import Damaged, Entry
 from services.evidence.chains import Chains
@@ -68,7 +68,7 @@ AT_ONCE: Final = 4
 GATHER_SECONDS: Final = 0.25
 """How long a row waits for further facts: how far the register may lag."""
 AGAIN_SECONDS: Final = 60.0
-"""Until the look through all journeys goes on, when the store failed."""
+"""Until the look through all journeys goes on after it failed."""
 TRIES: Final = 5
 PAGE: Final = 200
 COUNTED_SECONDS: Final = 60.0
@@ -455,7 +455,7 @@ class Register:
                     kept = _kept(await self._rows.get(document.id))
                     if kept is None or kept.place < int(document.state.get("count", 0)):
                         await self._try(document.id)
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends neither the look nor the service's stop
                 log.warning("the register looks again later", extra={"error": type(error).__name__})
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue

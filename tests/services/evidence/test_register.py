@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.commands.evidence import FindJourneys, ListJourneys, Live, ViewFile, ViewLive, ViewTimeline
+from contracts.commands.evidence import Attest, FindJourneys, ListJourneys, Live, ViewFile, ViewLive, ViewTimeline
 from contracts.facts import disclosure, evidence, identity, issuance, notify, payment, proposal, signing
 from contracts.facts.base import Fact, HeardFact
 from contracts.problems import Refuse
@@ -415,6 +415,41 @@ async def test_a_register_that_fails_keeps_no_fact_out_of_the_chain(at: Desk, mo
         return [j.refusals for j in (await at.ask(ListJourneys())).journeys] == [1]
 
     await at.eventually(mended)
+
+
+async def test_I33_a_register_that_hangs_delays_no_attestation_and_no_stop(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = asyncio.Event()
+
+    async def hangs(*_: Any) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(at.service.register, "_note", hangs)
+    journey_id = new_ulid()
+    await at.tell(journey_id, opened(at.clock()))
+    await hanging.wait()
+    async with asyncio.timeout(5):
+        assert (await at.ask(Attest(journey_id=journey_id, heads={"proposal": 1}))).count == 1
+        await at.service.register.stop()
+
+
+async def test_a_look_through_all_journeys_that_fails_does_not_end_the_service_badly(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+
+    async def odd(**_: Any) -> list[Document]:
+        looked.set()
+        raise ValueError("no such page")
+
+    register = at.service.register
+    await register.stop()
+    monkeypatch.setattr(at.service.chains.collection, "find", odd)
+    register.start()
+    await looked.wait()
+    await register.stop()
 
 
 async def test_a_shredded_journey_is_registered_without_its_phone(at: Desk) -> None:
