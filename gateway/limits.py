@@ -13,6 +13,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from typing import Final, Literal
 
 KeyKind = Literal["address", "journey", "credential", "name", "name_from"]
@@ -143,6 +144,19 @@ class Buckets:
             self._buckets.popitem(last=False)
         limit, _, burst, tokens = min(held, key=lambda one: one[3] / one[2])
         return Verdict(limit, burst, int(tokens - 1), 0)
+
+
+def source_of(client: tuple[str, int] | None) -> str:
+    """Where a request comes from, as limits count: of an IPv6 address its /64, which one household or host holds
+    whole and may choose from.
+    """
+    if client is None:
+        return "unknown"
+    try:
+        address = IPv6Address(client[0].partition("%")[0])
+    except AddressValueError:
+        return client[0]
+    return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
 
 
 _OF_JOURNEY = re.compile(r"/v1/journeys/([^/]+)(?:/.*)?")

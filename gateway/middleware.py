@@ -10,7 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -18,7 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.problems import Problem, Refuse
-from gateway.limits import Buckets, body_limit, keys_of
+from gateway.limits import Buckets, body_limit, keys_of, source_of
 from gateway.problems import problem_of, problem_response
 from servicekit.telemetry import traces
 from servicekit.telemetry.metrics import HANDLE_SECONDS
@@ -136,8 +136,7 @@ class RateLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        client = cast("tuple[str, int] | None", scope.get("client"))
-        keys = keys_of(scope["path"], client[0] if client else "unknown", header(scope, b"authorization"))
+        keys = keys_of(scope["path"], source_of(scope.get("client")), header(scope, b"authorization"))
         verdict = self._buckets.take(scope["method"], scope["path"], keys)
         if verdict is None:
             await self.app(scope, receive, send)

@@ -13,6 +13,7 @@ from contracts.values import Contract, Instant, Token
 from gateway.accounts import IDLE, SIGN_IN, Door, SalesSession, Session
 from gateway.credentials import Role
 from gateway.edge import COOKIE, Edge, check_same_origin, edge_of, json_of, session_tokens, signed_in
+from gateway.limits import source_of
 from gateway.openapi import SIGNED_IN, body_of, problems
 
 PATH: Final = "/v1"
@@ -63,8 +64,8 @@ def router() -> APIRouter:
         edge = edge_of(request)
         check_same_origin(request)
         entrance = await json_of(request, Entrance)
-        address = request.client.host if request.client else "unknown"
-        session, token = await edge.accounts.sign_in(entrance.door, entrance.name, entrance.password, address=address)
+        source = source_of(request.client)
+        session, token = await edge.accounts.sign_in(entrance.door, entrance.name, entrance.password, address=source)
         for before in session_tokens(request):
             await edge.accounts.sign_out(before)
         answer = _json(_told(session))

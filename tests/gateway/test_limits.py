@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.acts import act_types
-from gateway.limits import LIMITS, MAX_BODY, Buckets, Limit, body_limit, keys_of
+from gateway.limits import LIMITS, MAX_BODY, Buckets, Limit, body_limit, keys_of, source_of
 
 ONE = (Limit("one", "address", 3, 30),)
 
@@ -87,6 +87,15 @@ def test_the_table_covers_what_it_names() -> None:
     pages = "/v1/journeys/x/forms/motor/pages/1"
     assert [lim.name for lim in LIMITS if lim.covers("GET", pages)] == ["pictures", "journey", "address"]
     assert len({limit.name for limit in LIMITS}) == len(LIMITS)
+
+
+def test_who_may_choose_among_many_addresses_counts_once() -> None:
+    one = source_of(("2001:db8:1:2::1", 1))
+    assert one == source_of(("2001:db8:1:2:ffff::9", 2))
+    assert one != source_of(("2001:db8:1:3::1", 1))
+    assert source_of(("192.0.2.1", 1)) == source_of(("::ffff:192.0.2.1", 1)) == "192.0.2.1"
+    assert source_of(("fe80::1%eth0", 1)) == source_of(("fe80::2%eth0", 1))
+    assert [source_of(odd) for odd in (None, ("testclient", 1), ("", 1))] == ["unknown", "testclient", ""]
 
 
 def test_bodies() -> None:
