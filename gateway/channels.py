@@ -331,7 +331,8 @@ def _offered(product: Product) -> ProductOffered:
 def _submitted(body: bytes, seller: Seller) -> bytes:
     """The proposal as it is sealed: as sent, or with the account of the salesperson who signed in.
 
-    Nothing is sealed that is no proposal at all; what is wrong in it the proposal service says.
+    Nothing is sealed that is no proposal at all; what is wrong in it the proposal service says. Raises ``Refuse``:
+    ``malformed``, ``invalid_fields``.
     """
     try:
         value: JsonValue = json.loads(body)

@@ -49,7 +49,7 @@ async def caller_of(request: Request, journey_id: str, attempted: str, *, openin
     """``opening``: there is no session yet, so none is asked for.
 
     Raises ``Refuse``: ``not_the_customer`` (and has it recorded) for any other kind of credentials or beside them,
-    ``credentials_missing``, ``proof_missing``, ``proof_malformed``.
+    ``credentials_missing``, ``proof_missing``, ``proof_malformed``, ``malformed``.
     """
     edge = edge_of(request)
     who = await insider(request)

@@ -119,7 +119,7 @@ def check_same_origin(request: Request) -> None:
 
 
 async def _by_session(request: Request) -> Session:
-    """Raises ``Refuse``: ``credentials_missing``, ``cross_site`` or ``too_many_requests``."""
+    """Raises ``Refuse``: ``credentials_missing``, ``cross_site``, ``too_many_requests`` or ``malformed``."""
     session = await signed_in(request)
     if session is None:
         raise Refuse("credentials_missing")
@@ -143,7 +143,7 @@ class Seller:
 
 
 async def seller_of(request: Request) -> Seller:
-    """By key or session. Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid``, ``cross_site``."""
+    """By key or session. Raises ``Refuse``: ``credentials_invalid``, or what ``_by_session`` raises."""
     if not _by_cookie(request):
         return Seller(_channel_by_key(request), None)
     session = await _by_session(request)
@@ -155,7 +155,7 @@ async def seller_of(request: Request) -> Seller:
 async def channel_of(request: Request) -> Channel:
     """The channel itself: what concerns all of it is no single salesperson's.
 
-    Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid`` or ``role_missing``.
+    Raises ``Refuse``: ``role_missing``, or what ``seller_of`` raises.
     """
     seller = await seller_of(request)
     if seller.salesperson is not None:
@@ -172,10 +172,7 @@ def _channel_by_key(request: Request) -> Channel:
 
 
 async def staff_of(request: Request, *roles: Role) -> StaffMember:
-    """By key or session.
-
-    Raises ``Refuse``: ``credentials_missing``, ``credentials_invalid``, ``cross_site`` or ``role_missing``.
-    """
+    """By key or session. Raises ``Refuse``: ``credentials_invalid``, ``role_missing``, or what ``_by_session`` raises."""
     if _by_cookie(request):
         session = await _by_session(request)
         member = session.member if isinstance(session, StaffSession) else None
@@ -214,6 +211,7 @@ async def json_of(request: Request, kind: type[BodyT]) -> BodyT:
 
 
 def parsed(kind: type[BodyT], body: bytes) -> BodyT:
+    """Raises ``Refuse``: ``malformed`` for what is no JSON, ``invalid_fields``."""
     try:
         return kind.model_validate_json(body or b"{}")
     except ValidationError as error:
