@@ -172,7 +172,10 @@ def _channel_by_key(request: Request) -> Channel:
 
 
 async def staff_of(request: Request, *roles: Role) -> StaffMember:
-    """By key or session. Raises ``Refuse``: ``credentials_invalid``, ``role_missing``, or what ``_by_session`` raises."""
+    """By key or session.
+
+    Raises ``Refuse``: ``credentials_invalid``, ``role_missing``, or what ``_by_session`` raises.
+    """
     if _by_cookie(request):
         session = await _by_session(request)
         member = session.member if isinstance(session, StaffSession) else None
