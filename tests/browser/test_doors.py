@@ -16,6 +16,7 @@ from deploy.simulator.proposals import proposal
 from tests.browser import axe
 from tests.browser.buyer import Buyer
 from tests.browser.conftest import NewHandset
+from tests.browser.desk import fill_form, sign_in
 from tests.browser.handset import DESK, USUAL
 from tests.journey.whole import CHANNEL, Whole
 
@@ -27,42 +28,9 @@ pytestmark = [
 PRODUCT = "motor_compulsory"
 
 
-async def sign_in(page: Page, whole: Whole, door: str, name: str) -> None:
-    await page.goto(f"{whole.run.gateway_url}/{door}")
-    await page.get_by_label("账号").fill(name)
-    await page.get_by_label("密码", exact=True).fill(whole.run.password(name))
-    await page.get_by_role("button", name="登录").click()
-    await expect(page.get_by_role("button", name="退出")).to_be_visible()
-
-
-async def fill(page: Page, place: str, value: Any) -> None:
-    field = page.locator(f"#field-{place.replace('.', '-')}")
-    if await field.evaluate("element => element.tagName") == "SELECT":
-        await field.select_option(str(value))
-    else:
-        await field.fill(str(value))
-
-
 async def submitted(page: Page, asked: dict[str, Any]) -> str:
     """Fills the form as the product's data makes it, and gives the link that is then shown."""
-    await page.locator(f'input[type=checkbox][value="{PRODUCT}"]').check()
-    for field in ("name", "id_number", "phone", "address"):
-        await fill(page, f"policyholder.{field}", asked["policyholder"][field])
-    same = page.get_by_role("radio", name="就是投保人")
-    if await same.count():
-        await same.check()
-    for field, value in asked["subject"].items():
-        if await page.locator(f"#field-subject-{field}").count():
-            await fill(page, f"subject.{field}", value)
-    (part,) = (product for product in asked["products"] if product["product"] == PRODUCT)
-    for cover in part["covers"]:
-        await fill(page, f"{PRODUCT}.covers.{cover['cover']}.premium", cover["premium_fen"] // 100)
-    for tax in part["taxes"]:
-        await fill(page, f"{PRODUCT}.taxes.{tax['tax']}", tax["fen"] // 100)
-    await page.get_by_label("开始日期").fill(part["period"]["from"][:10])
-    midnight = page.get_by_role("radio", name="某日零时起")
-    if await midnight.count():
-        await midnight.check()
+    await fill_form(page, asked, PRODUCT)
     await page.get_by_role("button", name="提交，把链接发给客户").click()
     await expect(page.get_by_role("heading", name="投保已受理")).to_be_visible()
     await expect(page.get_by_role("img", name="投保链接的二维码")).to_be_visible()
