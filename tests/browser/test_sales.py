@@ -221,6 +221,34 @@ async def test_faults_stand_at_their_fields_nothing_typed_is_lost_by_them_or_by_
     no_trace(personal(who, asked), await whole_document(page))
 
 
+async def test_what_was_typed_is_never_shown_or_sent_for_somebody_else_who_signs_in(
+    phone: Handset, whole: Whole
+) -> None:
+    who, asked = made_up(whole)
+    page = await let_in(phone, whole, "sales", SELLER)
+    await fill_form(page, asked, PRODUCT)
+    await end_session(phone, whole)
+    await page.get_by_role("link", name="我的投保", exact=True).click()
+    await expect(page.get_by_role("heading", name="业务员登录")).to_be_visible()
+    other = salesperson_of("north_agency")
+    await enter(page, other, whole.run.password(other))
+    await expect(page.get_by_role("banner")).to_contain_text("北方保险代理有限公司")
+    await page.get_by_role("navigation").get_by_role("link", name="新投保").click()
+    await expect(page.locator(f'input[type=checkbox][value="{PRODUCT}"]')).not_to_be_checked()
+    no_trace(personal(who, asked), await whole_document(page), await kept(page))
+
+    # Nor does a tab go on in the name of somebody who signed out in another.
+    await fill_form(page, asked, PRODUCT)
+    beside = await phone.new_tab()
+    await beside.goto(f"{whole.run.gateway_url}/sales")
+    await beside.get_by_role("button", name="退出").click()
+    await expect(page.get_by_role("heading", name="业务员登录")).to_be_visible()
+    no_trace(personal(who, asked), await whole_document(page))
+    await enter(beside, SELLER, whole.run.password(SELLER))
+    await expect(page.get_by_role("banner")).to_contain_text("滨海汽车销售有限公司")
+    no_trace(personal(who, asked), await whole_document(page))
+
+
 async def test_the_list_names_nobody_sends_the_link_again_and_withdraws_after_asking(
     phone: Handset, whole: Whole
 ) -> None:

@@ -19,11 +19,17 @@ interface Request {
   key?: string;
 }
 
+/** When somebody last touched the page; what it asks by itself after a while does not keep the session alive. */
+let touched = Date.now();
+for (const event of ["pointerdown", "keydown"]) addEventListener(event, () => (touched = Date.now()), { capture: true, passive: true });
+const ATTENDED = 60_000;
+
 /** Raises `Problem` where the server refused and `Unreachable` where nothing answered. */
 export async function ask<T>(method: "GET" | "POST", path: string, { body, key }: Request = {}): Promise<T> {
   const headers: Record<string, string> = { accept: "application/json" };
   if (method === "POST") headers["content-type"] = "application/json";
   if (key !== undefined) headers["idempotency-key"] = key;
+  if (Date.now() - touched > ATTENDED) headers["unattended"] = "1";
   const asked: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
   if (method === "POST") asked.body = JSON.stringify(body ?? {});
   let response: Response;
@@ -138,15 +144,30 @@ export function useAct<A extends unknown[], T>(run: (...given: A) => Promise<T>)
   return { refusal, busy, go };
 }
 
+/** Tabs of one browser share the cookie: what one does about it the others hear. None goes on in the name of somebody
+ * who has left, and none shows what they saw. */
+const tabs = new BroadcastChannel("sign-in");
+tabs.onmessage = ({ data }: MessageEvent<"in" | "out">) => {
+  if (data === "in") void recall().catch(refusalOf);
+  else left();
+};
+
+function left(): void {
+  ranOut.value = false;
+  who.value = null;
+}
+
 export async function signIn(door: SignedIn["door"], name: string, password: string): Promise<void> {
   who.value = await ask<SignedIn>("POST", "/v1/sign-in", { body: { door, name, password } });
   ranOut.value = false;
+  tabs.postMessage("in");
 }
 
 /** Whom the cookie stands for, if anybody: raises `Unreachable` and every refusal but the missing session. */
 export async function recall(): Promise<void> {
   try {
     who.value = await ask<SignedIn>("GET", "/v1/sign-in");
+    ranOut.value = false;
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 401) throw error;
   }
@@ -154,6 +175,6 @@ export async function recall(): Promise<void> {
 
 export async function signOut(): Promise<void> {
   await ask("POST", "/v1/sign-out");
-  ranOut.value = false;
-  who.value = null;
+  left();
+  tabs.postMessage("out");
 }
