@@ -111,8 +111,8 @@ class Accounts:
         await self._forget(now)
         return self._session(begun), token
 
-    async def session(self, token: str) -> Session | None:
-        """Whose session it is, if it is live; being asked for keeps it alive."""
+    async def session(self, token: str, *, attended: bool = True) -> Session | None:
+        """Whose session it is, if it is live. Being asked for keeps it alive, unless nobody is at the page that asks."""
         document = await self._collection.get(_place(token)) if _TOKEN.fullmatch(token) else None
         if document is None:
             return None
@@ -120,7 +120,7 @@ class Accounts:
         if begun.over(now) or self._passwords_hash(begun) != begun.password:
             await self._collection.delete(document.id)
             return None
-        if now - begun.seen_at >= NOTED:
+        if attended and now - begun.seen_at >= NOTED:
             document.state = begun.model_copy(update={"seen_at": now}).model_dump(mode="json")
             try:
                 await self._collection.save(document)

@@ -92,10 +92,14 @@ def session_tokens(request: Request) -> frozenset[str]:
 async def signed_in(request: Request) -> Session | None:
     """Whose live session the request's cookie names, if any; decides nothing about what it may do.
 
-    Of two that differ neither counts: one of them is not from us. Raises ``Refuse("malformed")``.
+    Of two that differ neither counts: one of them is not from us. A page that asks by itself says so (``Unattended``),
+    and its event stream always does: a screen that refreshes is nobody at work. Raises ``Refuse("malformed")``.
     """
     tokens = session_tokens(request)
-    return await edge_of(request).accounts.session(next(iter(tokens))) if len(tokens) == 1 else None
+    if len(tokens) != 1:
+        return None
+    attended = "unattended" not in request.headers and not request.url.path.endswith("/stream")
+    return await edge_of(request).accounts.session(next(iter(tokens)), attended=attended)
 
 
 async def insider(request: Request) -> Session | None:

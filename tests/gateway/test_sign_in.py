@@ -292,3 +292,16 @@ async def test_I13_where_nothing_can_be_recorded_it_is_refused_all_the_same(at: 
     at.refuse(identity.RecordIntrusion, "unavailable")
     assert (await at.get(f"/v1/journeys/{journey_id}", headers=insider)).code == "not_the_customer"
     assert (await at.get(f"/v1/journeys/{new_ulid()}", headers=insider)).code == "journey_unknown"
+
+
+async def test_a_page_that_only_refreshes_itself_keeps_no_session_alive(at: Doorway) -> None:
+    there = await at.signed_in("audit")
+    for _ in range(3):
+        at.clock.pass_by(minutes=9)
+        assert (await at.call("GET", "/v1/sign-in", headers={**there, "Unattended": "1"})).status == 200
+    at.clock.pass_by(minutes=4)
+    assert (await at.call("GET", "/v1/sign-in", headers={**there, "Unattended": "1"})).code == "credentials_missing"
+    again = await at.signed_in("audit")
+    for _ in range(4):
+        at.clock.pass_by(minutes=9)
+        assert (await at.call("GET", "/v1/sign-in", headers=again)).status == 200
