@@ -112,7 +112,7 @@ class Accounts:
         return self._session(begun), token
 
     async def session(self, token: str, *, attended: bool = True) -> Session | None:
-        """Whose session it is, if it is live. Being asked for keeps it alive, unless nobody is at the page that asks."""
+        """Whose session it is, if it is live. Being asked for keeps it alive, unless nobody is at the asking page."""
         document = await self._collection.get(_place(token)) if _TOKEN.fullmatch(token) else None
         if document is None:
             return None
