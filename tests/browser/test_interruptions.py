@@ -54,6 +54,70 @@ async def test_the_back_button_asks_before_it_leaves(buyer: NewBuyer, whole: Who
     await someone.until("identity")
 
 
+async def test_the_back_button_first_closes_what_lies_open_and_a_human_is_in_reach_there(
+    buyer: NewBuyer, whole: Whole
+) -> None:
+    someone: Buyer = await buyer()
+    await forwarded(whole, someone, "terms")
+    open_ = someone.page.locator("dialog[open]")
+    await someone.button("wrong").click()
+    await expect(open_.get_by_role("button", name="人工服务")).to_be_visible()
+    await someone.page.evaluate("history.back()")
+    await expect(open_).to_have_count(0)
+    await someone.page.evaluate("history.back()")
+    await expect(open_.get_by_role("heading", name="要离开投保吗？")).to_be_visible()
+    await someone.button("leave").click()
+    await expect(open_.get_by_role("heading", name="可以关闭页面了")).to_be_visible()
+    await someone.button("stay").click()
+    await expect(screen(someone, "terms")).to_be_visible()
+
+
+async def test_a_code_entered_wrongly_too_often_is_said_at_once(buyer: NewBuyer, whole: Whole) -> None:
+    """And not tried again in silence, which would use up the tries of the next code."""
+    someone: Buyer = await buyer(path="card")
+    await someone.come()
+    code = someone.page.locator('[data-page="code"]')
+    while not await code.count():
+        await someone.turn()
+    await someone.button("send-code").click()
+    await expect(someone.page.get_by_text("验证码已发到")).to_be_visible()
+    tries: list[int] = []
+    someone.page.on("response", lambda answer: tries.append(answer.status) if "verify-otp" in answer.url else None)
+    for again in range(6):
+        await someone.write("验证码", "000000")
+        await someone.do(someone.button())
+        await expect(someone.page.get_by_role("alert")).to_contain_text("错误次数太多" if again == 5 else "不正确")
+    assert len(tries) == 6
+
+
+async def test_the_phone_is_turned_under_the_finger_and_the_pad_still_takes_strokes(
+    buyer: NewBuyer, whole: Whole
+) -> None:
+    someone: Buyer = await buyer(name="王明")
+    await forwarded(whole, someone, "signature")
+    pad = someone.page.locator('canvas[data-box="0"]')
+    await pad.scroll_into_view_if_needed()
+    place = await pad.bounding_box()
+    assert place is not None
+    tools = await someone.held.devtools()
+
+    async def finger(kind: str, *at: float) -> None:
+        points = [{"x": place["x"] + x, "y": place["y"] + 60} for x in at]
+        await tools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    await finger("touchStart", 40)
+    await finger("touchMove", 60)
+    await someone.page.evaluate("dispatchEvent(new Event('resize'))")
+    await finger("touchMove", 80)
+    await finger("touchEnd")
+    tab = someone.page.locator('[data-tab="0"]')
+    await expect(tab).to_contain_text("1 笔")
+    await finger("touchStart", 40)
+    await finger("touchMove", 90)
+    await finger("touchEnd")
+    await expect(tab).to_contain_text("2 笔")
+
+
 async def test_a_lost_network_while_reading_stops_nothing_that_was_read(buyer: NewBuyer, whole: Whole) -> None:
     someone: Buyer = await buyer()
     await forwarded(whole, someone, "documents")

@@ -104,9 +104,9 @@ async function begin(): Promise<void> {
   }
 }
 
-/** The secret leaves the address, where it could be passed on with a screenshot or a "share". */
+/** The secret leaves the address, where it could be passed on with a screenshot or a "share", once this phone keeps it. */
 function tidyAddress(): void {
-  history.replaceState(history.state, "", `${location.pathname}#${id}`);
+  if (phone?.device.token) history.replaceState(history.state, "", `${location.pathname}#${id}`);
 }
 
 /** The tap on the first page: binds this phone to the journey (I12). Raises Problem or Unreachable. */
@@ -276,7 +276,8 @@ window.addEventListener("pageshow", (event) => {
 });
 // Another link, opened in this very tab: the address changes and nothing is loaded.
 window.addEventListener("hashchange", () => {
-  if (location.hash.includes(".")) location.reload();
+  const [named, given] = linked();
+  if (given && (named !== id || given !== secret)) location.reload();
 });
 
 export function say(words: string): void {
@@ -288,6 +289,7 @@ export const journey = {
   state: readonly(state) as Readonly<State>,
   begin,
   open,
+  tidyAddress,
   look,
   act,
   beat,

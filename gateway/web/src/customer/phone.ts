@@ -35,8 +35,16 @@ export interface Patience {
 
 const FIRST_PAUSE = 400;
 const LONGEST_PAUSE = 5000;
+/** Seconds that are waited for in silence; of a longer wait the customer is told. */
+const SOON = 3;
 /** Without an answer for so long, a request counts as lost. */
 const DEADLINE = 25_000;
+
+/** A refusal that goes by itself: somebody behind does not answer now, or it was a moment too soon. One that counts
+ * tries (a code entered wrongly too often) says no time, and trying again would only use up more of them. */
+function passing(problem: Problem): boolean {
+  return problem.status === 503 || (problem.status === 429 && problem.retryAfter !== null && problem.retryAfter <= SOON);
+}
 
 export class Phone {
   private nonce = "";
@@ -120,7 +128,7 @@ export class Phone {
         return answer;
       } catch (error) {
         if (error instanceof Unreachable) again = wait;
-        else if (error instanceof Problem && (error.status === 503 || error.status === 429)) {
+        else if (error instanceof Problem && passing(error)) {
           again = error.retryAfter !== null ? error.retryAfter * 1000 : wait;
         } else throw error;
         if (Date.now() + again > until) {
