@@ -170,6 +170,19 @@ async def test_a_stroke_can_be_taken_back_and_a_box_written_anew(buyer: NewBuyer
     await expect(someone.button()).to_be_disabled()
 
 
+async def test_smaller_text_in_the_middle_of_a_document_leaves_its_end_in_reach(buyer: NewBuyer, whole: Whole) -> None:
+    """Text of twice the size makes the bars over the page high; what lay under them then must count afterwards."""
+    someone: Buyer = await buyer(size=(320, 640))
+    await forwarded(whole, someone, "documents")
+    await someone.page.reload()
+    await someone.page.evaluate("document.documentElement.style.fontSize = '200%'")
+    await expect(someone.page.locator("[data-reading]")).to_be_visible()
+    first = await someone.screen.get_attribute("data-document")
+    await someone.page.evaluate("document.documentElement.style.fontSize = ''")
+    await someone.turn()
+    await expect(someone.screen).not_to_have_attribute("data-document", first or "")
+
+
 async def test_a_phone_call_while_reading_stops_the_clock_and_the_page_goes_on(buyer: NewBuyer, whole: Whole) -> None:
     someone: Buyer = await buyer()
     await forwarded(whole, someone, "documents")
