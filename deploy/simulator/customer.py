@@ -194,7 +194,7 @@ class Customer:
             await self._consent("account_check")
         if "alternative_path" not in view["identity"]["otp_verified"]:
             await self.phone.act("send_otp", {"purpose": "alternative_path"})
-            code = await self.parties.await_message(self.person.phone, r"(?<!\d)(\d{6})(?!\d)")
+            code = await self.parties.await_message(self.person.phone, r"验证码是(\d{6})")
             await self.phone.act("verify_otp", {"purpose": "alternative_path", "code": code})
             self.tell("typed the code from the SMS")
         await self.phone.act("check_bank_card", {"card_number": self.person.card_number})

@@ -181,7 +181,7 @@ class Buyer:
                 await self.show_face()
             case "code":
                 await self.do(self.button("send-code"))
-                code = await self.parties.await_message(self.person.phone, r"(?<!\d)(\d{6})(?!\d)")
+                code = await self.parties.await_message(self.person.phone, r"验证码是(\d{6})")
                 await self.write("验证码", code)
                 await self.go()
             case "card":
