@@ -7,10 +7,5 @@ import sys
 
 from gateway.app import routed
 
-
-def main() -> None:
-    json.dump(routed().openapi(), sys.stdout, ensure_ascii=False, indent=1)
-
-
 if __name__ == "__main__":
-    main()
+    json.dump(routed().openapi(), sys.stdout, ensure_ascii=False, indent=1)

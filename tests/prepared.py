@@ -14,6 +14,7 @@ from deploy.sandbox.credentials import make_credentials
 from deploy.sandbox.settings import SandboxSettings
 from products import Release, load_release
 from products.publish import publish
+from tests.desk import Clock
 
 PRODUCTS = Path(__file__).resolve().parents[1] / "products"
 
@@ -54,7 +55,8 @@ def _release() -> tuple[str, Laid]:
 @cache
 def _keys() -> Laid:
     def make(folder: Path) -> None:
-        make_credentials(folder, SandboxSettings(data_dir=folder), datetime.now(UTC))
+        # In force by the clock the desks begin with, whatever the day of the run.
+        make_credentials(folder, SandboxSettings(data_dir=folder), Clock().now)
         authority.make_authority(folder, "http://127.0.0.1:9104", datetime.now(UTC))
 
     return Laid.out_of(make)

@@ -126,7 +126,8 @@ async def running(settings: SandboxSettings, clock: Callable[[], float] = time.t
             sockets = dict.fromkeys(Party, shared)
         urls = {party: settings.public_url(party, sockets[party].getsockname()[1]) for party in Party}
 
-        credentials = make_credentials(root, settings, datetime.now(UTC))
+        # By the parties' own clock: whoever speaks to them by that clock finds the certificates in force.
+        credentials = make_credentials(root, settings, datetime.fromtimestamp(clock(), UTC))
         if not authority.is_made(root):
             authority.make_authority(root, urls[Party.AUTHORITY], datetime.now(UTC))
         records = Records(root / "parties" / "records.sqlite3")

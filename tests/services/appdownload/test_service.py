@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.architecture.source import sources
 from tests.desk import Clock, Desk, desk
 from tests.nats_server import NatsServer
 
+ASKED = re.compile(r"commands\.appdownload|commands import [^\n]*\bappdownload")
 LANDING = "https://app.insurer.test/app?from=policy"
 
 
@@ -72,7 +74,7 @@ async def test_I29_nobody_asks_the_referral_before_giving_a_policy() -> None:
     asking = [
         source.name
         for source in sources()
-        if source.package == "services" and "appdownload" in source.path.read_text("utf-8")
+        if source.package == "services" and ASKED.search(source.path.read_text("utf-8"))
     ]
     assert all("services/appdownload/" in name for name in asking), asking
 

@@ -103,7 +103,9 @@ def test_how_it_is_said(name: str, data: dict[str, Any], said: str | None) -> No
 
 
 def test_every_request_that_may_be_refused_has_its_words() -> None:
-    verbs = {kind.verb for kind in request_types().values() if issubclass(kind, Command)}
+    # Other tests of this process may have made up requests of their own.
+    ours = [kind for kind in request_types().values() if kind.__module__.startswith("contracts.")]
+    verbs = {kind.verb for kind in ours if issubclass(kind, Command)}
     assert verbs <= ACTS.keys()
     for kind in fact_types().values():
         if issubclass(kind, Refusal) and kind is not Refusal:
