@@ -166,7 +166,7 @@ async def test_hostile_input_is_never_our_fault(at: Doorway) -> None:
     values = ["", "..%2f..", "%00", "a" * 300, "0" * 26, journey_id, "%F0%9F%92%A9", "'; drop table--", "{{7*7}}"]
     paths = [(method.upper(), path) for path, methods in schema["paths"].items() for method in methods]
     legal = at.bearer("legal")["Authorization"]
-    slow = {"/v1/journeys/{journey_id}/stream", "/v1/staff/stream"}
+    slow = {"/v1/journeys/{journey_id}/stream"}
     for method, template in paths:
         for body in chance.sample(bodies, 5):
             path = template
@@ -184,6 +184,9 @@ async def test_hostile_input_is_never_our_fault(at: Doorway) -> None:
             }  # fmt: skip
             if template in slow and headers["Authorization"].startswith("DPoP"):
                 headers["DPoP"] = "x"
+            if template == "/v1/staff/stream":
+                # Whoever may hear it hears it for minutes.
+                headers["Authorization"] = "Bearer x"
             got = await at.call(method, path, body=None if method == "GET" else body, headers=headers)
             if got.status == 500:
                 # A service this test does not play says "internal": that is not the gateway's doing.
