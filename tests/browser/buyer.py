@@ -87,6 +87,8 @@ class Buyer:
         """What the page on the screen asks for, and no more."""
         step = await self.step()
         await self._look(step)
+        if await self.step() != step:
+            return
         await getattr(self, f"_at_{step}")()
 
     async def _look(self, name: str) -> None:

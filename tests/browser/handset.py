@@ -24,6 +24,7 @@ from playwright.async_api import (
     Response,
     WebError,
     async_playwright,
+    expect,
 )
 
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -159,6 +160,7 @@ async def handset(
         **more,
     )
     context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     try:
         held = Handset(context, await context.new_page(), frozenset(ours))
         await held.watched()

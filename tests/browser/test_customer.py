@@ -82,7 +82,9 @@ async def test_by_keyboard_alone_and_every_page_reloaded(buyer: NewBuyer) -> Non
             return
         reloaded.add(page)
         await someone.page.reload()
-        await expect(someone.screen).to_have_attribute("data-step", name)
+        # The face's result may be in while the page that waits for it is reloaded.
+        step = re.compile("identity|terms") if name == "identity" else name
+        await expect(someone.screen).to_have_attribute("data-step", step)
         if name != "identity":  # what was typed or chosen there and not sent is asked for again
             await expect(someone.screen.locator("h1").first).to_have_text(before)
 
