@@ -16,7 +16,7 @@ from starlette.responses import Response
 from contracts.commands.base import Act, Beat, request_types
 from contracts.problems import Refuse
 from gateway.customer import caller_of, fresh_nonce, heads_of, merged, told, with_nonce
-from gateway.edge import edge_of, idempotency_key, json_body, parsed
+from gateway.edge import edge_of, idempotency_key, json_answer, json_body, parsed
 from gateway.openapi import (
     ANSWER_HEADERS,
     CUSTOMER,
@@ -104,7 +104,7 @@ def _endpoint(kind: type[Act]) -> Callable[[Request, str], Awaitable[Response]]:
         except BaseException:
             nonce.cancel()
             raise
-        answer = Response(reply.model_dump_json().encode(), media_type="application/json")
+        answer = json_answer(reply)
         return told(answer, nonce=await nonce, heads=merged(heads, (kind.service, sequence)))
 
     return act

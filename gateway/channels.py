@@ -30,7 +30,7 @@ from contracts.commands.proposal import (
 )
 from contracts.problems import FieldFault, Refuse
 from contracts.values import Contract, Sha256, Slug
-from gateway.edge import Edge, Seller, channel_of, edge_of, idempotency_key, json_body, json_of, seller_of
+from gateway.edge import Edge, Seller, channel_of, edge_of, idempotency_key, json_answer, json_body, json_of, seller_of
 from gateway.openapi import CHANNEL, IDEMPOTENCY_KEY, SELLER, body_of, problems
 from products import Cover, FieldRule, Product, ReleaseError
 from products.model import Parties, PeriodRule, PremiumBounds, Subject, Tax
@@ -139,7 +139,7 @@ def router() -> APIRouter:
     async def list_products(request: Request) -> Response:
         await seller_of(request)
         catalogue = await _catalogue(edge_of(request))
-        return Response(catalogue.model_dump_json().encode(), media_type="application/json")
+        return json_answer(catalogue)
 
     @routes.post(
         "/v1/proposals",
@@ -173,7 +173,7 @@ def router() -> APIRouter:
             body=await edge.ground.vault.seal(journey_id, body),
         )
         accepted, _ = await edge.ask(submitted, ProposalAccepted, timeout=15)
-        answer = Response(accepted.model_dump_json().encode(), 201, media_type="application/json")
+        answer = json_answer(accepted, 201)
         answer.headers["Location"] = f"/v1/proposals?after={accepted.journey_id}"
         return answer
 
@@ -201,7 +201,7 @@ def router() -> APIRouter:
             limit=limit,
         )
         states, _ = await edge.ask(query, ProposalStates)
-        return Response(states.model_dump_json().encode(), media_type="application/json")
+        return json_answer(states)
 
     @routes.get(
         "/v1/proposals/{journey_id}/link",
@@ -219,7 +219,7 @@ def router() -> APIRouter:
             seller=_index_of(edge, seller),
         )
         shown, _ = await edge.ask(query, LinkShown)
-        return Response(shown.model_dump_json().encode(), media_type="application/json")
+        return json_answer(shown)
 
     @routes.post(
         "/v1/proposals/{journey_id}/withdraw",
@@ -247,7 +247,7 @@ def router() -> APIRouter:
             reason=asked.reason,
         )
         reply, _ = await edge.ask(command, Done)
-        return Response(reply.model_dump_json().encode(), media_type="application/json")
+        return json_answer(reply)
 
     @routes.post(
         "/v1/proposals/{journey_id}/resend-link",
@@ -267,7 +267,7 @@ def router() -> APIRouter:
             seller=_index_of(edge, seller),
         )
         reply, _ = await edge.ask(command, Done)
-        return Response(reply.model_dump_json().encode(), media_type="application/json")
+        return json_answer(reply)
 
     @routes.get(
         "/v1/events",
@@ -290,7 +290,7 @@ def router() -> APIRouter:
             limit,
         )
         told = Events(events=[_event(fact) for _, fact in found], next=found[-1][1].id if found else after)
-        return Response(told.model_dump_json().encode(), media_type="application/json")
+        return json_answer(told)
 
     return routes
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import cookie_parser
+from starlette.responses import Response
 
 from contracts.commands.base import Request as BusRequest
 from contracts.problems import FieldFault, Refuse
@@ -226,3 +227,10 @@ def parsed(kind: type[BodyT], body: bytes) -> BodyT:
         if any(fault.code == "not_json" for fault in faults):
             raise Refuse("malformed") from None
         raise Refuse("invalid_fields", errors=faults) from None
+
+
+# -- what goes back ----------------------------------------------------------------------------------------
+
+
+def json_answer(view: BaseModel, status: int = 200) -> Response:
+    return Response(view.model_dump_json().encode(), status, media_type="application/json")

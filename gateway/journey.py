@@ -20,7 +20,7 @@ from contracts.values import Contract, Fen, Heads, Instant, JourneyId, Sha256, S
 from gateway.card import Card, card_of
 from gateway.customer import heads_of, judged, merged, told, verified
 from gateway.downloads import DownloadLink, Downloads
-from gateway.edge import Edge, edge_of, idempotency_key
+from gateway.edge import Edge, edge_of, idempotency_key, json_answer
 from gateway.openapi import ANSWER_HEADERS, CUSTOMER, IDEMPOTENCY_KEY, JOURNEY_HEADS, problems
 from gateway.pictures import MEDIA_TYPE, Pictures
 from gateway.steps import Parts, Place, place_of
@@ -417,7 +417,7 @@ def router() -> APIRouter:
             media_type=policy.policy.media_type,
             file_name=f"{release.products[policy.product].name}-{policy.policy_no}.pdf",
         )
-        answer = Response(link.model_dump_json().encode(), 201, media_type="application/json")
+        answer = json_answer(link, 201)
         return told(answer, nonce=judgement.nonce)
 
     @routes.get(
@@ -552,7 +552,7 @@ async def _is_issued(edge: Edge, journey_id: str) -> bool:
 
 
 def _json(view: Contract, judgement: Judgement) -> Response:
-    return told(Response(view.model_dump_json().encode(), media_type="application/json"), nonce=judgement.nonce)
+    return told(json_answer(view), nonce=judgement.nonce)
 
 
 def _listed(code: str, notice: Notice) -> NoticeListed:

@@ -18,7 +18,7 @@ from contracts.problems import KINDS, Refuse
 from contracts.values import Contract, Sha256
 from gateway.assets import LOOKING
 from gateway.downloads import disposition
-from gateway.edge import edge_of, json_of, parsed
+from gateway.edge import edge_of, json_answer, json_of, parsed
 from gateway.journey import downloads_of
 from gateway.openapi import body_of, problems
 from servicekit.documents.paper import paper_time
@@ -70,7 +70,7 @@ def router() -> APIRouter:
     )
     async def read_help(request: Request) -> Response:
         settings = edge_of(request).settings
-        return _json(Help(hotline=settings.gateway_hotline, hours=settings.gateway_hotline_hours))
+        return json_answer(Help(hotline=settings.gateway_hotline, hours=settings.gateway_hotline_hours))
 
     @routes.post(
         "/v1/nonce",
@@ -81,7 +81,7 @@ def router() -> APIRouter:
     )
     async def issue_nonce(request: Request) -> Response:
         nonce, _ = await edge_of(request).ask(IssueNonce(), Nonce)
-        answer = _json(nonce)
+        answer = json_answer(nonce)
         answer.headers["DPoP-Nonce"] = nonce.nonce
         return answer
 
@@ -103,7 +103,7 @@ def router() -> APIRouter:
         check = parsed(VerifyPolicy, asked.model_dump_json().encode())
         found, _ = await edge.ask(check, Verification)
         if not from_page:
-            return _json(found)
+            return json_answer(found)
         sentence, style = _OUTCOMES[found.outcome]
         rows = [("保单号", found.policy_no)]
         for label, moment in (
@@ -151,7 +151,7 @@ def router() -> APIRouter:
             raise Refuse("not_found")
         if "text/html" in request.headers.get("accept", ""):
             return page("problem.html", title=kind.title, detail=kind.next_step, code=code)
-        return _json(ProblemPage(code=code, status=kind.status, title=kind.title, detail=kind.next_step))
+        return json_answer(ProblemPage(code=code, status=kind.status, title=kind.title, detail=kind.next_step))
 
     return routes
 
@@ -192,7 +192,3 @@ async def _form(request: Request) -> PolicyCheck:
     except (UnicodeDecodeError, ValueError):
         raise Refuse("malformed") from None
     return parsed(PolicyCheck, json.dumps({key: value.strip() for key, value in fields.items()}).encode())
-
-
-def _json(view: Contract) -> Response:
-    return Response(view.model_dump_json().encode(), media_type="application/json")

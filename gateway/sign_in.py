@@ -12,7 +12,7 @@ from contracts.problems import Refuse
 from contracts.values import Contract, Instant, Token
 from gateway.accounts import IDLE, SIGN_IN, Door, SalesSession, Session
 from gateway.credentials import Role
-from gateway.edge import COOKIE, Edge, check_same_origin, edge_of, json_of, session_tokens, signed_in
+from gateway.edge import COOKIE, Edge, check_same_origin, edge_of, json_answer, json_of, session_tokens, signed_in
 from gateway.limits import source_of
 from gateway.openapi import SIGNED_IN, body_of, problems
 
@@ -68,7 +68,7 @@ def router() -> APIRouter:
         session, token = await edge.accounts.sign_in(entrance.door, entrance.name, entrance.password, address=source)
         for before in session_tokens(request):
             await edge.accounts.sign_out(before)
-        answer = _json(_told(session))
+        answer = json_answer(_told(session))
         answer.set_cookie(COOKIE, token, path=PATH, secure=_secure(edge), httponly=True, samesite="strict")
         return answer
 
@@ -84,7 +84,7 @@ def router() -> APIRouter:
         session = await signed_in(request)
         if session is None:
             raise Refuse("credentials_missing")
-        return _json(_told(session))
+        return json_answer(_told(session))
 
     @routes.post(
         "/v1/sign-out",
@@ -131,7 +131,3 @@ def _told(session: Session) -> SignedIn:
 
 def _secure(edge: Edge) -> bool:
     return edge.settings.gateway_public_url.startswith("https://")
-
-
-def _json(view: Contract) -> Response:
-    return Response(view.model_dump_json().encode(), media_type="application/json")

@@ -24,7 +24,7 @@ from contracts.problems import Refuse
 from contracts.values import Committed, Contract, Instant, JourneyId, Token
 from gateway.credentials import Role
 from gateway.downloads import DownloadLink
-from gateway.edge import Edge, edge_of, idempotency_key, json_of, staff_of
+from gateway.edge import Edge, edge_of, idempotency_key, json_answer, json_of, staff_of
 from gateway.journey import downloads_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
 from products.party_check import id_check_character, unfit_character
@@ -279,7 +279,3 @@ async def put_on_record(edge: Edge, unmasking: Unmasking) -> None:
     """Before anything is shown: what can't be logged isn't shown."""
     unmaskings = edge.ground.store.collection("unmaskings")
     await unmaskings.save(Document(edge.ground.new_id(), state=unmasking.model_dump(mode="json")))
-
-
-def json_answer(view: Contract, status: int = 200) -> Response:
-    return Response(view.model_dump_json().encode(), status, media_type="application/json")

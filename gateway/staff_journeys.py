@@ -34,11 +34,11 @@ from contracts.facts.proposal import Party
 from contracts.problems import Refuse
 from contracts.values import Committed, Contract, Instant, JourneyId, Sha256, Slug, Token
 from gateway.card import FORMATS
-from gateway.edge import Edge, edge_of, json_of, staff_of
+from gateway.edge import Edge, edge_of, json_answer, json_of, staff_of
 from gateway.journey import Text, document_text, notice_text
 from gateway.masking import masked_party, masked_text, masked_values
 from gateway.openapi import STAFF, body_of, problems
-from gateway.staff import MAY, json_answer, normal
+from gateway.staff import MAY, normal
 from products import Product, Release, ReleaseError, field_text
 from products.model import FieldRule
 from products.opened import value_of

@@ -21,9 +21,9 @@ from contracts.commands.evidence import HourCount, Step, ViewLive
 from contracts.commands.evidence import Live as Counted
 from contracts.problems import KINDS, Refuse
 from contracts.values import Contract, Fen, Instant, Slug, Token
-from gateway.edge import Edge, edge_of, staff_of
+from gateway.edge import Edge, edge_of, json_answer, staff_of
 from gateway.openapi import STAFF, problems
-from gateway.staff import MAY, json_answer
+from gateway.staff import MAY
 from gateway.staff_journeys import WHO, product_name, release_of
 from gateway.stream import KEEP_ALIVE_SECONDS, RETRY_MS, event_of
 from servicekit.bus import Unhandleable

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from contracts.problems import Refuse
 from contracts.values import Contract, Slug
 from gateway.downloads import DownloadLink
-from gateway.edge import edge_of, idempotency_key, json_of, staff_of
+from gateway.edge import edge_of, idempotency_key, json_answer, json_of, staff_of
 from gateway.journey import downloads_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
-from gateway.staff import MAY, Reason, Unmasking, json_answer, put_on_record
+from gateway.staff import MAY, Reason, Unmasking, put_on_record
 from gateway.staff_journeys import (
     WHO,
     Labelled,
