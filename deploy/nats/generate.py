@@ -2,8 +2,9 @@
 
     python -m deploy.nats.generate --into DIR [--partners FILE] [--port N] [--host ADDRESS] [--monitor N]
 
-Into DIR go ``nats.conf`` (public keys only), ``keys/services.nk`` and ``keys/partners/<channel_id>.nk`` (seeds,
-readable by their owner alone; those that are there already stay, and a partner who keeps its own has none here).
+Into DIR go ``nats.conf`` (public keys only) and the seeds: ``keys/operators.nk``, who may do everything,
+``keys/services/<process>.nk``, each with the rights of ``deploy.nats.rights``, and ``keys/partners/<channel_id>.nk``
+(readable by their owner alone; those that are there already stay, and a partner who keeps its own has none here).
 A server that runs takes it on by ``python -m deploy.nats.reload --into DIR``: connections stay.
 
 Made for nats-server 2.9 and later. A partner's account has no JetStream of its own; it imports three services of
@@ -22,6 +23,7 @@ from typing import Any
 
 import nkeys
 
+from deploy.nats import rights
 from deploy.nats.partners import API_PREFIX, PARTNERS_FILE, Partner, read
 
 CONFIG = "nats.conf"
@@ -30,8 +32,12 @@ CORE = "CORE"
 SYSTEM = "SYS"
 
 
-def services_seed(into: Path) -> Path:
-    return into / "keys" / "services.nk"
+def operators_seed(into: Path) -> Path:
+    return into / "keys" / "operators.nk"
+
+
+def process_seed(into: Path, process: str) -> Path:
+    return into / "keys" / "services" / f"{process}.nk"
 
 
 def partner_seed(into: Path, channel_id: str) -> Path:
@@ -45,7 +51,8 @@ def write(
     into.mkdir(parents=True, exist_ok=True)
     settings = configuration(
         partners,
-        services_key=public_key(services_seed(into)),
+        operators_key=public_key(operators_seed(into)),
+        process_keys={process: public_key(process_seed(into, process)) for process in rights.PROCESSES},
         partner_keys={p.channel_id: p.public_key or public_key(partner_seed(into, p.channel_id)) for p in partners},
     )
     here = into.resolve()
@@ -69,14 +76,19 @@ def write(
     return path
 
 
-def configuration(partners: Sequence[Partner], *, services_key: str, partner_keys: dict[str, str]) -> dict[str, Any]:
+def configuration(
+    partners: Sequence[Partner], *, operators_key: str, process_keys: dict[str, str], partner_keys: dict[str, str]
+) -> dict[str, Any]:
     """Accounts as nats-server reads them. Pure."""
     api = "$JS.API."
     accounts: dict[str, Any] = {
         SYSTEM: {"users": []},
         CORE: {
             "jetstream": "enabled",
-            "users": [{"nkey": services_key}],
+            "users": [
+                {"nkey": operators_key},
+                *({"nkey": key, "permissions": rights.permissions(name)} for name, key in process_keys.items()),
+            ],
             "exports": [
                 export
                 for partner in partners

@@ -1,4 +1,5 @@
-"""Makes the streams, and each partner's durable, as they must be; can be run again at any time.
+"""Makes the streams, and the durables of our own processes and of each partner, as they must be; can be run again at
+any time.
 
     python -m deploy.nats.provision --url URL --seed FILE [--partners FILE] [--prune]
 
@@ -27,7 +28,9 @@ from nats.js.api import (
 )
 
 from contracts.subjects import PARTNER, STREAMS, Stream, partner_facts_of
+from deploy.nats import rights
 from deploy.nats.partners import PARTNERS_FILE, Partner, durable, read
+from servicekit.bus import consumer_config
 
 STREAM_WISHES = ("subjects", "retention", "storage", "max_age", "duplicate_window", "discard",
                  "discard_new_per_subject", "max_msgs_per_subject", "num_replicas")  # fmt: skip
@@ -91,9 +94,12 @@ async def provision(
         js = client.jetstream(timeout=10)
         for stream in STREAMS:
             await _stream(js, stream_config(stream, replicas))
+        for process in rights.PROCESSES:
+            for own in rights.durables(process):
+                await _durable(js, own.stream.name, consumer_config(own.name, own.filter_subject))
         wishes = durables(partners)
         for wish in wishes:
-            await _durable(js, wish)
+            await _durable(js, PARTNER.name, wish)
         wished = {wish.durable_name for wish in wishes}
         there = {info.name for info in await _all_consumers(js)}
         left = sorted(name for name in there if name.startswith(durable("")) and name not in wished)
@@ -116,11 +122,11 @@ async def _stream(js: JetStreamContext, wish: StreamConfig) -> None:
     _compare(f"stream {wish.name}", STREAM_WISHES, wish, (await js.stream_info(wish.name)).config)
 
 
-async def _durable(js: JetStreamContext, wish: ConsumerConfig) -> None:
+async def _durable(js: JetStreamContext, stream: str, wish: ConsumerConfig) -> None:
     assert wish.durable_name
     # On 2.9 a durable is updated by creating it anew; what cannot be changed is refused aloud.
-    await js.add_consumer(PARTNER.name, replace(wish))
-    info = await js.consumer_info(PARTNER.name, wish.durable_name)
+    await js.add_consumer(stream, replace(wish))
+    info = await js.consumer_info(stream, wish.durable_name)
     _compare(f"consumer {wish.durable_name}", DURABLE_WISHES, wish, info.config)
 
 
@@ -134,7 +140,7 @@ async def _all_consumers(js: JetStreamContext) -> list:
 def _compare(what: str, fields: Iterable[str], wish: object, is_: object) -> None:
     for field in fields:
         wanted, got = getattr(wish, field), getattr(is_, field)
-        if wanted != got:
+        if wanted is not None and wanted != got:
             raise NotAsWished(f"{what}: {field} is {got!r}, asked for {wanted!r}")
 
 

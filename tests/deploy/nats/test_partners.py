@@ -27,6 +27,7 @@ from deploy.local.ports import free_ports
 from deploy.nats import generate, provision
 from deploy.nats.partners import API_PREFIX, Partner, durable, read
 from deploy.nats.reload import reload
+from deploy.nats.rights import PROCESSES
 from deploy.nats.server import NatsServer, executable
 
 A = Partner(channel_id="harbour_motors", name="滨海汽车")
@@ -45,7 +46,7 @@ class Running:
 
     @property
     def seed(self) -> Path:
-        return generate.services_seed(self.folder)
+        return generate.operators_seed(self.folder)
 
     async def reload(self) -> None:
         port, monitor = self.ports
@@ -443,11 +444,12 @@ async def test_the_example_program_stops_at_once_when_asked(tmp_path: Path) -> N
 def test_seeds_are_their_owners_alone_and_stay(tmp_path: Path) -> None:
     generate.write(tmp_path, [A, B])
     seeds = sorted((tmp_path / "keys").rglob("*.nk"))
-    assert [seed.name for seed in seeds] == ["harbour_motors.nk", "north_agency.nk", "services.nk"]
+    names = ["harbour_motors", "north_agency", "operators", *PROCESSES]
+    assert sorted(seed.stem for seed in seeds) == sorted(names)
     for seed in seeds:
         assert stat.S_IMODE(seed.stat().st_mode) == 0o600
     before = [seed.read_bytes() for seed in seeds]
-    assert len(set(before)) == 3
+    assert len(set(before)) == len(names)
     config = generate.write(tmp_path, [A, B]).read_text()
     assert [seed.read_bytes() for seed in seeds] == before
     for seed in before:
