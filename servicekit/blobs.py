@@ -6,12 +6,16 @@ all who may read the folder.
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import secrets
+from collections.abc import Generator
 from pathlib import Path
 from typing import ClassVar, Protocol
+
+from servicekit.store.document import StoreUnavailable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -33,8 +37,14 @@ class BlobDamaged(BlobError):
     """What is kept under this hash has another one."""
 
 
+class BlobsUnavailable(BlobError, StoreUnavailable):
+    """The disk is full or does not answer. Nothing was kept in part; whoever asked is told as of any store."""
+
+    transient = True
+
+
 class Blobs(Protocol):
-    """Hashes are SHA-256 in lower-case hex; anything else raises ValueError."""
+    """Hashes are SHA-256 in lower-case hex; anything else raises ValueError. Raises BlobsUnavailable."""
 
     async def put(self, data: bytes) -> str:
         """Keep ``data``; returns its hash once it is on disk. Putting it again changes nothing."""
@@ -84,18 +94,31 @@ class FileBlobs:
             if path.read_bytes() == data:
                 sync_folder(path.parent)  # whoever put it may not have come that far
                 return sha256
-        make_folder(path.parent, self._root)
-        write_whole(path, data, self._arriving)
+        with disk_trouble():
+            make_folder(path.parent, self._root)
+            write_whole(path, data, self._arriving)
         return sha256
 
     def _get(self, sha256: str) -> bytes:
         try:
-            data = self._path(sha256).read_bytes()
+            with disk_trouble():
+                data = self._path(sha256).read_bytes()
         except FileNotFoundError:
             raise BlobMissing(sha256) from None
         if hashlib.sha256(data).hexdigest() != sha256:
             raise BlobDamaged(sha256)
         return data
+
+
+@contextlib.contextmanager
+def disk_trouble() -> Generator[None]:
+    """What a disk refuses (ENOSPC, EDQUOT, EIO, EROFS, ...) as BlobsUnavailable; there or not there stays as it is."""
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError):
+        raise
+    except OSError as error:
+        raise BlobsUnavailable(errno.errorcode.get(error.errno or 0, "disk")) from error
 
 
 def write_whole(path: Path, data: bytes, arriving: Path, *, fresh: bool = False) -> None:

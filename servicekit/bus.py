@@ -11,13 +11,14 @@ Written for nats-server 2.9, which silently drops what it does not know; consume
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import nats
@@ -25,6 +26,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -35,14 +37,15 @@ from nats.micro.request import Request as MicroRequest
 from nats.micro.service import Service as MicroService
 
 from contracts import subjects
-from contracts.commands.base import Answer, Request
-from contracts.problems import Problem, Refuse
+from contracts.commands.base import Answer, AnyAnswer, Request, answer_to
+from contracts.problems import KINDS, Problem, Refuse
 from contracts.subjects import Stream
 from contracts.values import Contract
+from servicekit import crash_points
 from servicekit.settings import Settings
 from servicekit.store import StoredFact
 from servicekit.telemetry import traces
-from servicekit.telemetry.metrics import Metrics
+from servicekit.telemetry.metrics import Metrics, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +57,25 @@ MAX_DELIVER: Final = 100
 MAX_DELIVER_OF_SERVER: Final = 2 * MAX_DELIVER
 """More than ours: where putting aside itself fails, or a process dies at it, the message must still come again."""
 MAX_ACK_PENDING: Final = 256
-BATCH: Final = 64
+BATCH: Final = 100
+"""How many messages of one consumer are asked for or being handled, at most."""
+EXPIRES_SECONDS: Final = 30.0
+"""How long the server keeps what we asked for open."""
+HEARTBEAT_SECONDS: Final = 1.0
+"""How often it must tell us that it does; silence for ``SILENCE_SECONDS`` means that nobody there knows of us."""
+SILENCE_SECONDS: Final = 3.0
 LONGEST_DELAY_SECONDS: Final = 60.0
+REPLAY_FOR: Final = "Toubao-Replay-For"
+"""The one consumer a message that lay dead is driven again for."""
 LONGEST_WAIT_SECONDS: Final = 2.0
 """For what waits on an earlier message: that one is on its way, and a customer may be waiting with it."""
 FINISH_SECONDS: Final = 0.6
 """At the end, for what was begun. What does not finish comes again or is asked again: a stop may not take 2 s."""
 DRAIN_SECONDS: Final = 0.5
-MEASURE_SECONDS: Final = 1.0
+MEASURE_SECONDS: Final = 5.0
+"""Between two looks at the consumers; at once where one seems lost."""
+PAUSE_SECONDS: Final = 0.5
+"""Before asking again for what was refused."""
 CONNECT_SECONDS: Final = 5.0
 """For the first connection; then it is the supervisor's turn to start us again."""
 _ONE_PER_SUBJECT: Final = 10077  # "maximum messages per subject exceeded": it is already there
@@ -105,8 +119,11 @@ Answerer = Callable[[Any], Awaitable[Answer[Any]]]
 class Bus:
     """One connection of one process."""
 
-    def __init__(self, client: Client, name: str, metrics: Metrics) -> None:
+    def __init__(self, client: Client, name: str, metrics: Metrics, pulls: list[_Pull]) -> None:
         self._client = client
+        self._pulls = pulls
+        self._look = asyncio.Event()
+        """Set to look at the consumers at once, not when it is time again."""
         self._js = client.jetstream(timeout=5.0)
         self._name = name
         self._metrics = metrics
@@ -115,6 +132,7 @@ class Bus:
         self._consumers: dict[str, tuple[Stream, str]] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        metrics.bus_connected.set_function(lambda: float(client.is_connected))
 
     @classmethod
     async def connect(cls, settings: Settings, name: str, metrics: Metrics) -> Bus:
@@ -123,8 +141,15 @@ class Bus:
         async def on_error(error: Exception) -> None:
             log.warning("bus error", extra={"error": type(error).__name__})
 
-        async def on_change() -> None:
+        async def on_disconnected() -> None:
             log.info("bus connection changed")
+
+        async def on_reconnected() -> None:
+            log.info("bus connection changed")
+            for pull in pulls:
+                pull.reconnected()
+
+        pulls: list[_Pull] = []
 
         options: dict[str, Any] = {}
         if settings.nats_seed_file is not None:
@@ -138,18 +163,20 @@ class Bus:
                     connect_timeout=2,
                     ping_interval=15,
                     drain_timeout=DRAIN_SECONDS,
+                    # Its own: who hears nobody else's answers cannot be told what others were (deploy/nats/rights.py).
+                    inbox_prefix=f"_INBOX.{name}",
                     # Never gives up: a process that outlives its server must find it again (liveness tells of it).
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.5,
                     allow_reconnect=True,
                     error_cb=on_error,
-                    disconnected_cb=on_change,
-                    reconnected_cb=on_change,
+                    disconnected_cb=on_disconnected,
+                    reconnected_cb=on_reconnected,
                     **options,
                 )
         except (OSError, nats.errors.Error, TimeoutError) as error:
             raise BusUnavailable("no connection to the bus") from error
-        return cls(client, name, metrics)
+        return cls(client, name, metrics, pulls)
 
     async def check(self) -> str | None:
         """For ``/readyz``: why the bus cannot be used now, or None."""
@@ -178,6 +205,7 @@ class Bus:
             except (nats.errors.Error, TimeoutError) as error:
                 self._metrics.message("out", name, "failed")
                 raise BusUnavailable("the bus did not take the fact") from error
+        crash_points.passed("after_publish", name)
         self._metrics.message("out", name, "duplicate" if ack.duplicate else "ok")
         return not ack.duplicate
 
@@ -187,6 +215,7 @@ class Bus:
         """
         await self._consumer(stream, durable, filter_subject)
         self._consumers[durable] = (stream, filter_subject)
+        self._metrics.bind_consumer(stream.name, durable)
         if not self._loops:
             self._loops.append(asyncio.create_task(self._look_after(), name="look-after-consumers"))
         self._loops.append(asyncio.create_task(self._pull(stream, durable, listener), name=f"listen-{durable}"))
@@ -194,79 +223,61 @@ class Bus:
     async def _look_after(self) -> None:
         while not self._stopping.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), MEASURE_SECONDS)
-                return
+                async with asyncio.timeout(MEASURE_SECONDS):
+                    await self._look.wait()
+                    # The server may still be removing what is gone, and trips over what is made in that moment.
+                    await asyncio.sleep(PAUSE_SECONDS)
+            self._look.clear()
             await self.measure()
 
     async def _consumer(self, stream: Stream, durable: str, filter_subject: str) -> None:
-        wish = ConsumerConfig(
-            durable_name=durable,
-            filter_subject=filter_subject,
-            ack_policy=AckPolicy.EXPLICIT,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_wait=ACK_WAIT_SECONDS,
-            max_deliver=MAX_DELIVER_OF_SERVER,
-            max_ack_pending=MAX_ACK_PENDING,
-        )
+        wish = consumer_config(durable, filter_subject)
         try:
-            info = await self._js.add_consumer(stream.name, wish)
+            info = await self._js.consumer_info(stream.name, durable)
+        except nats.js.errors.NotFoundError:
+            info = None
         except (nats.errors.Error, TimeoutError) as error:
-            raise BusUnavailable(f"consumer {durable} cannot be made") from error
-        got = info.config
-        for field in ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending"):
-            if getattr(got, field) != getattr(wish, field):
-                raise BusUnavailable(f"consumer {durable}: the server kept {field} otherwise than asked")
+            raise BusUnavailable(f"consumer {durable} cannot be looked at") from error
+        if info is None or _differs(info.config, wish):
+            # Where processes have users of their own this is the operators' right alone.
+            try:
+                info = await self._js.add_consumer(stream.name, wish)
+            except (nats.errors.Error, TimeoutError) as error:
+                raise BusUnavailable(f"consumer {durable} cannot be made") from error
+        if field := _differs(info.config, wish):
+            raise BusUnavailable(f"consumer {durable}: the server kept {field} otherwise than asked")
 
     async def _pull(self, stream: Stream, durable: str, listener: Listener) -> None:
-        subscription = await self._js.pull_subscribe_bind(durable=durable, stream=stream.name)
-        running: set[asyncio.Task[None]] = set()
+        pull = _Pull(
+            self._client,
+            stream.name,
+            durable,
+            lambda message: self._deliver(stream, durable, message, listener),
+            self._look.set,
+        )
+        self._pulls.append(pull)
         try:
-            while not self._stopping.is_set():
-                try:
-                    # One at a time: nats-py keeps a larger batch back until it is full or its time is over, and a
-                    # customer waits for what is kept back.
-                    messages = await subscription.fetch(1, timeout=2)
-                except (nats.errors.TimeoutError, TimeoutError):
-                    continue
-                except nats.errors.Error as error:
-                    log.warning("fetch failed", extra={"consumer": durable, "error": type(error).__name__})
-                    await self._pause()
-                    continue
-                for message in messages:
-                    task = asyncio.create_task(self._deliver(stream, durable, message, listener))
-                    running.add(task)
-                    task.add_done_callback(running.discard)
-                while len(running) >= BATCH:
-                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            await pull.run()
         finally:
-            # Without this the drain that follows waits for its whole timeout.
-            with suppress(nats.errors.Error):
-                await subscription.unsubscribe()
-            if running:
-                await asyncio.wait(running, timeout=FINISH_SECONDS)
-                for task in running:
-                    task.cancel()
-
-    async def _pause(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), 0.5)
+            self._pulls.remove(pull)
+            await pull.end()
 
     async def _deliver(self, stream: Stream, durable: str, message: Msg, listener: Listener) -> None:
         name = subjects.pattern(message.subject)
-        delivered = message.metadata.num_delivered or 1
         headers = message.headers or {}
+        if headers.get(REPLAY_FOR, durable) != durable:
+            # Another's dead letter. Ours of the same message, if there is one, waits for a redrive of its own.
+            await message.ack()
+            return
         outcome = "ok"
         try:
             with (
                 self._metrics.handling(name),
                 traces.span(f"handle {name}", "consumer", headers.get("traceparent")),
+                crash_points.within(name),
             ):
-                fact = _fact(headers, message.data)
-                beat = asyncio.create_task(_stay_alive(message))
-                try:
-                    await listener(Delivery(fact, message.subject, delivered))
-                finally:
-                    beat.cancel()
+                await listener(Delivery(_fact(headers, message.data), message.subject, _delivered(message)))
+                crash_points.passed("before_ack")
             await message.ack()
         except Unhandleable as error:
             outcome = "dead"
@@ -274,7 +285,7 @@ class Bus:
         except Exception as error:
             if not isinstance(error, Retry):
                 log.exception("listener failed", extra={"consumer": durable, "subject": name})
-            if delivered >= MAX_DELIVER:
+            if (delivered := _delivered(message)) >= MAX_DELIVER:
                 outcome = "dead"
                 await self._bury(stream, durable, message, f"{type(error).__name__} after {delivered} deliveries")
             else:
@@ -296,6 +307,7 @@ class Bus:
         self._metrics.dead_letter(stream.name, durable)
         try:
             await self._js.publish(subjects.dead_letter(stream.name, durable), message.data, headers=headers)
+            crash_points.passed("before_ack", f"dead {durable}")
             await message.term()
         except (nats.errors.Error, TimeoutError):
             # Not put aside: let it come again rather than lose it.
@@ -322,8 +334,14 @@ class Bus:
 
     @asynccontextmanager
     async def watch(self, subject: str) -> AsyncGenerator[AsyncGenerator[StoredFact]]:
-        """Facts as they pass, without durability: for a page that wants to know when to look again."""
-        subscription = await self._client.subscribe(subject, pending_msgs_limit=1000)
+        """Facts as they pass, without durability: for a page that wants to know when to look again.
+
+        Whoever is inside misses nothing that is published from then on. Raises ``BusUnavailable``.
+        """
+        try:
+            subscription = await self._client.subscribe(subject, pending_msgs_limit=1000)
+        except nats.errors.Error as error:
+            raise BusUnavailable("nothing can be watched now") from error
 
         async def facts() -> AsyncGenerator[StoredFact]:
             async for message in subscription.messages:
@@ -331,23 +349,29 @@ class Bus:
                     yield _fact(message.headers, message.data)
 
         try:
+            try:
+                # Subscribing only writes; the answer to a ping says that the server has read it.
+                await self._client.flush(timeout=2)
+            except (nats.errors.Error, TimeoutError) as error:
+                raise BusUnavailable("nothing can be watched now") from error
             yield facts()
         finally:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
 
-    async def redrive(self, stream: str, durable: str) -> int:
-        """Publishes the dead letters of one consumer again, oldest first, and removes them. Returns how many.
+    async def redrive(self, stream: str, durable: str, *, discard: bool = False) -> int:
+        """Publishes the dead letters of one consumer again, oldest first, and removes them; with ``discard`` only
+        removes them. Returns how many.
 
-        Every listener of the subject gets them again and passes over what it already knows. Raises
+        Our other listeners of the subject leave them alone; partners get them again, with the ids they know. Raises
         ``BusUnavailable``; what was not driven by then still waits, and it is simply run again.
         """
         try:
-            return await self._redrive(stream, durable)
+            return await self._redrive(stream, durable, discard=discard)
         except (nats.errors.Error, TimeoutError) as error:
             raise BusUnavailable("the dead letters cannot be driven now") from error
 
-    async def _redrive(self, stream: str, durable: str) -> int:
+    async def _redrive(self, stream: str, durable: str, *, discard: bool) -> int:
         subject = subjects.dead_letter(stream, durable)
         # What comes back while we are at it was driven already: not again in this round.
         last = (await self._js.stream_info(subjects.DEAD.name)).state.last_seq
@@ -360,21 +384,24 @@ class Bus:
             sequence = raw.seq or at
             if sequence > last:
                 return done
-            headers = dict(raw.headers or {})
-            origin = headers.pop("Toubao-Dead-Subject")
-            for key in ("Toubao-Dead-Reason", "Toubao-Dead-Consumer"):
-                headers.pop(key, None)
-            # What is no fact of ours has no id; it is driven all the same, or it would bar the way for ever.
-            known = headers.get("ce-id", "none")
-            headers["Nats-Replay-Of"] = known
-            headers["Nats-Msg-Id"] = f"replay.{sequence}.{known}"
-            await self._js.publish(origin, raw.data or b"", headers=headers)
+            if not discard:
+                await self._publish_again(sequence, dict(raw.headers or {}), raw.data or b"")
             await self._js.delete_msg(subjects.DEAD.name, sequence)
             done, at = done + 1, sequence + 1
 
+    async def _publish_again(self, sequence: int, headers: dict[str, Any], data: bytes) -> None:
+        origin = headers.pop("Toubao-Dead-Subject")
+        headers[REPLAY_FOR] = headers.pop("Toubao-Dead-Consumer")
+        headers.pop("Toubao-Dead-Reason", None)
+        # What is no fact of ours has no id; it is driven all the same, or it would bar the way for ever.
+        known = headers.get("ce-id", "none")
+        headers["Nats-Replay-Of"] = known
+        headers["Nats-Msg-Id"] = f"replay.{sequence}.{known}"
+        await self._js.publish(origin, data, headers=headers)
+
     async def measure(self) -> None:
         """Sets the gauges of this process's consumers from what the server says, and makes a consumer anew that went
-        with its stream (a server that lost its disk): the driver takes that for a fetch that found nothing.
+        with its stream (a server that lost its disk): asking it for messages is answered by silence.
         """
         for durable, (stream, filter_subject) in self._consumers.items():
             with suppress(nats.errors.Error, TimeoutError, BusUnavailable):
@@ -382,7 +409,10 @@ class Bus:
                     info = await self._js.consumer_info(stream.name, durable)
                 except nats.js.errors.NotFoundError:
                     log.warning("a consumer is gone and made anew", extra={"consumer": durable})
+                    self._metrics.consumer_remade(durable)
                     await self._consumer(stream, durable, filter_subject)
+                    for pull in self._pulls:
+                        pull.ask_anew()
                     continue
                 waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
                 self._metrics.consumer(
@@ -431,7 +461,7 @@ class Bus:
                 )
             except (nats.errors.Error, TimeoutError) as error:
                 raise BusUnavailable(f"{subject} does not answer") from error
-        answer = Answer[reply].model_validate_json(message.data)
+        answer = cast("type[Answer[ReplyT]]", answer_to(reply)).model_validate_json(message.data)
         if answer.problem is not None:
             raise Refuse(
                 answer.problem.code,
@@ -458,6 +488,7 @@ class Bus:
             with (
                 self._metrics.handling(kind.subject()),
                 traces.span(f"answer {kind.subject()}", "server", (request.headers or {}).get("traceparent")),
+                crash_points.within(kind.verb),
             ):
                 try:
                     result = await answer(kind.model_validate_json(request.data))
@@ -467,9 +498,9 @@ class Bus:
                     if not malformed:
                         log.exception("request failed", extra={"verb": verb})
                     problem = Problem(code="malformed" if malformed else "internal")
-                    result = Answer[Contract](problem=problem, service=kind.service, sequence=0)
+                    result = AnyAnswer(problem=problem, service=kind.service, sequence=0)
             problem = result.problem
-            self._metrics.command(verb, "accepted" if problem is None else "refused")
+            self._metrics.command(verb, _outcome(problem))
             if problem is not None:
                 self._metrics.refusal(verb, problem.code)
             with suppress(nats.errors.Error):
@@ -515,15 +546,201 @@ class Bus:
                 await self._client.close()
 
 
+def consumer_config(durable: str, filter_subject: str) -> ConsumerConfig:
+    """How every consumer of ours is made."""
+    return ConsumerConfig(
+        durable_name=durable,
+        filter_subject=filter_subject,
+        ack_policy=AckPolicy.EXPLICIT,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_wait=ACK_WAIT_SECONDS,
+        max_deliver=MAX_DELIVER_OF_SERVER,
+        max_ack_pending=MAX_ACK_PENDING,
+    )
+
+
+def _differs(got: ConsumerConfig, wish: ConsumerConfig) -> str | None:
+    """The first field the server has otherwise than asked."""
+    for field in ("filter_subject", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending"):
+        if getattr(got, field) != getattr(wish, field):
+            return field
+    return None
+
+
+def _outcome(problem: Problem | None) -> Outcome:
+    """Whose fault it was that a request was not granted."""
+    if problem is None:
+        return "accepted"
+    status = KINDS[problem.code].status
+    return "refused" if status < 500 else "unavailable" if status == 503 else "failed"
+
+
 def _delay(delivered: int) -> float:
     """Seconds until the next try: grows from 50 ms to a minute, with jitter so that listeners don't march in step."""
     return min(LONGEST_DELAY_SECONDS, 0.05 * 2.0 ** min(delivered - 1, 12)) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-async def _stay_alive(message: Msg) -> None:
-    while True:
-        await asyncio.sleep(ACK_WAIT_SECONDS / 3)
-        await message.in_progress()
+class _Pull:
+    """Asks one durable consumer for messages, and hands each to a task of its own the moment it comes.
+
+    The driver's ``fetch(n)`` keeps messages back until there are n or its time is over, and a customer waits for what
+    is kept back. So this speaks the protocol itself (documented with JetStream's API): what is published to
+    ``$JS.API.CONSUMER.MSG.NEXT.<stream>.<durable>`` asks for so many messages within so long; they come to the inbox
+    named as reply, and so does word of what cannot be had: status 100 says that the server still knows of us, 408
+    that the time is over (and how many of those asked for did not come), 404 and 409 that there is nothing to wait
+    for. More is asked for before the last of what was asked has come. At most ``BATCH`` are asked for or being handled.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        stream: str,
+        durable: str,
+        deliver: Callable[[Msg], Coroutine[Any, Any, None]],
+        on_lost: Callable[[], None],
+    ) -> None:
+        """``on_lost`` is told when there seems to be no such consumer any more."""
+        self._client = client
+        self._durable = durable
+        self._deliver = deliver
+        self._on_lost = on_lost
+        self._where = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._inbox = client.new_inbox()
+        self._subscription: Subscription | None = None
+        self._asked = 0
+        """How many of those asked for may still come."""
+        self._handling: dict[asyncio.Task[None], tuple[Msg, float]] = {}
+        self._heard_at = 0.0
+        self._wake = asyncio.Event()
+        self._refused = False
+        self._ending = False
+
+    async def run(self) -> None:
+        """Until cancelled; then ``end``."""
+        loop = asyncio.get_running_loop()
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._came)
+        beat_at = loop.time()
+        while True:
+            self._wake.clear()
+            if self._refused:
+                self._refused = False
+                await asyncio.sleep(PAUSE_SECONDS)
+            if self._asked and loop.time() > self._heard_at + SILENCE_SECONDS:
+                self._asked = 0
+                self._on_lost()
+            if self._wants() and self._client.is_connected:
+                await self._ask()
+            if loop.time() >= beat_at:
+                beat_at = loop.time() + ACK_WAIT_SECONDS / 4
+                await self._stay_alive(older_than=loop.time() - ACK_WAIT_SECONDS / 4)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._wake.wait()
+
+    def ask_anew(self) -> None:
+        """Whatever was asked for before does not count."""
+        self._asked = 0
+        self._wake.set()
+
+    def reconnected(self) -> None:
+        """A server that was started again knows nothing of what it was asked, and may know nothing of the consumer."""
+        self.ask_anew()
+        self._on_lost()
+
+    async def end(self) -> None:
+        """Takes nothing more and finishes what was begun; what does not finish is given back."""
+        self._ending = True
+        with suppress(TimeoutError, nats.errors.Error):
+            async with asyncio.timeout(FINISH_SECONDS):
+                if self._subscription is not None and self._client.is_connected:
+                    # What the server has sent already comes in, and goes back to it.
+                    await self._subscription.drain()
+                while self._handling:
+                    await asyncio.wait(self._handling)
+        for task, (message, _) in [*self._handling.items()]:
+            task.cancel()
+            await self._give_back(message)
+
+    # -- what comes ------------------------------------------------------------------------------------------
+
+    async def _came(self, message: Msg) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        if message.subject == self._inbox:
+            self._told(message.headers or {})
+        elif self._ending:
+            await self._give_back(message)
+        else:
+            self._asked = max(0, self._asked - 1)
+            task = asyncio.create_task(self._deliver(message))
+            self._handling[task] = (message, self._heard_at)
+            task.add_done_callback(self._done)
+        if self._wants():
+            self._wake.set()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._handling[task]
+        if self._wants():
+            self._wake.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("delivery failed", extra={"consumer": self._durable, "error": type(error).__name__})
+
+    def _told(self, headers: Mapping[str, str]) -> None:
+        status = headers.get("Status")
+        if status == "100":
+            return
+        missing = headers.get("Nats-Pending-Messages", "")
+        if status == "408" and missing.isdigit():
+            self._asked = max(0, self._asked - int(missing))
+            return
+        # "Consumer Deleted", "Leadership Change", "Server Shutdown", too many asking, ...: in a moment anew.
+        log.info("pull ended", extra={"consumer": self._durable, "status": status})
+        self._asked = 0
+        self._refused = True
+        self._wake.set()
+        if status != "408":
+            self._on_lost()
+
+    # -- what is said ----------------------------------------------------------------------------------------
+
+    def _wants(self) -> bool:
+        """Not for every single message: when half of what may be under way is free."""
+        return not self._ending and self._asked + len(self._handling) <= BATCH // 2
+
+    async def _ask(self) -> None:
+        batch = BATCH - self._asked - len(self._handling)
+        asked = {
+            "batch": batch,
+            "expires": int(EXPIRES_SECONDS * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_SECONDS * 1e9),
+        }
+        try:
+            await self._client.publish(self._where, json.dumps(asked).encode(), reply=self._inbox)
+        except nats.errors.Error as error:
+            log.warning("cannot ask for messages", extra={"consumer": self._durable, "error": type(error).__name__})
+            self._refused = True
+            self._wake.set()
+            return
+        self._asked += batch
+        self._heard_at = asyncio.get_running_loop().time()
+
+    async def _stay_alive(self, older_than: float) -> None:
+        """For what takes long: the server would send it again."""
+        for message, began in [*self._handling.values()]:
+            if began <= older_than:
+                with suppress(nats.errors.Error):
+                    await message.in_progress()
+
+    async def _give_back(self, message: Msg) -> None:
+        with suppress(nats.errors.Error):
+            await message.nak()
+
+
+def _delivered(message: Msg) -> int:
+    """1 for the first time. It stands in the subject to acknowledge on, the fifth before last: ``$JS.ACK.…`` has a
+    domain and an account more in newer servers, and a token at random at its end in the newest.
+    """
+    tokens = message.reply.split(".")
+    return int(tokens[4] if len(tokens) < 11 else tokens[6])
 
 
 def _headers(fact: StoredFact) -> dict[str, Any]:
@@ -547,18 +764,23 @@ def _headers(fact: StoredFact) -> dict[str, Any]:
 
 def _fact(headers: Mapping[str, str], data: bytes) -> StoredFact:
     """Raises ``Unhandleable`` for a message that is no CloudEvent of ours."""
-    values = {name.lower(): unquote(value) for name, value in headers.items()}
+    if "ce-id" not in headers:  # as somebody else may write it
+        headers = {name.lower(): value for name, value in headers.items()}
     try:
         return StoredFact(
-            id=values["ce-id"],
-            source=values["ce-source"],
-            type=values["ce-type"],
-            subject=values["ce-subject"],
-            time=values["ce-time"],
-            sequence=int(values["ce-sequence"]),
-            dataschema=values["ce-dataschema"],
+            id=_plain(headers["ce-id"]),
+            source=_plain(headers["ce-source"]),
+            type=_plain(headers["ce-type"]),
+            subject=_plain(headers["ce-subject"]),
+            time=_plain(headers["ce-time"]),
+            sequence=int(headers["ce-sequence"]),
+            dataschema=_plain(headers["ce-dataschema"]),
             data=data.decode(),
-            traceparent=values.get("traceparent"),
+            traceparent=headers.get("traceparent"),
         )
     except (KeyError, ValueError) as error:
         raise Unhandleable("not one of our facts") from error
+
+
+def _plain(value: str) -> str:
+    return unquote(value) if "%" in value else value

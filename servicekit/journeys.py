@@ -18,11 +18,12 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ConfigDict
 
 from contracts import subjects
-from contracts.commands.base import Answer, Done
+from contracts.commands.base import Answer, AnyAnswer, Done
 from contracts.facts.base import Fact, Refusal, read_fact
 from contracts.problems import Problem, Refuse
 from contracts.values import Contract
 from servicekit.bus import Bus, BusUnavailable, Retry, Unhandleable
+from servicekit.recent import Known, Recent
 from servicekit.store import Collection, Document, StoredFact, VersionConflict
 from servicekit.telemetry import traces
 from servicekit.telemetry.metrics import Metrics
@@ -97,7 +98,9 @@ class Journeys(Generic[S]):
         self._subject = subject
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._relaying: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._grew = asyncio.Condition()
+        self._recent = Recent[S]()
+        self._growing: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        """By journey somebody waits for: set with its next save."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_saved: Callable[[str, S], None] = lambda _journey, _state: None
 
@@ -105,8 +108,13 @@ class Journeys(Generic[S]):
 
     async def state(self, journey_id: str) -> S:
         """The state now; that of a journey never heard of if there is none."""
-        document = await self.collection.get(journey_id)
-        return self._load(document)
+        return (await self._current(journey_id)).state
+
+    async def reached(self, journey_id: str) -> int:
+        """How far this service's own facts of the journey are, at least; as of the last time it was looked at."""
+        known = self._recent.get(journey_id)
+        state = known.state if known else await self.state(journey_id)
+        return state.heard.get(self.service, 0)
 
     async def state_after(self, journey_id: str, after: dict[str, int], listened: frozenset[str]) -> S:
         """The state once it has heard as far as ``after``; waits up to 2 s (DESIGN §3).
@@ -118,22 +126,27 @@ class Journeys(Generic[S]):
         def reached(state: S) -> bool:
             return all(state.heard.get(source, 0) >= at for source, at in wanted.items())
 
-        state = await self.state(journey_id)
-        if reached(state):
-            return state
         try:
             async with asyncio.timeout(AFTER_SECONDS):
                 while True:
-                    async with self._grew:
-                        state = await self.state(journey_id)
-                        if reached(state):
-                            return state
-                        await self._grew.wait()
+                    # Before looking: a save in between must not be missed.
+                    grown = self._growing.setdefault(journey_id, asyncio.Event()) if wanted else None
+                    state = await self.state(journey_id)
+                    if grown is None or reached(state):
+                        return state
+                    await grown.wait()
         except TimeoutError:
             raise Refuse("premise_pending", retry_after=1) from None
 
-    def _load(self, document: Document | None) -> S:
-        return self._state() if document is None else self._state.model_validate(document.state)
+    async def _current(self, journey_id: str) -> Known[S]:
+        """The document on record and its state; those of a journey never heard of if there is none."""
+        known = self._recent.get(journey_id)
+        document = await self.collection.get(journey_id, known.document if known else None)
+        if document is None:
+            return Known(Document(journey_id), self._state())
+        if known is not None and document is known.document:
+            return self._recent.put(known.document, known.state)
+        return self._recent.put(document, self._state.model_validate(document.state))
 
     # -- deciding ------------------------------------------------------------------------------------------
 
@@ -147,14 +160,14 @@ class Journeys(Generic[S]):
         """
         async with self._lock(journey_id):
             for _ in range(TRIES):
-                document = await self.collection.get(journey_id) or Document(journey_id)
+                current = await self._current(journey_id)
+                document, state = current.document, current.state
                 before = len(document.facts)
                 for known in document.replies:
                     if known["id"] == command_id:
                         if known["digest"] != digest:
                             return self._problem(Problem(code="idempotency_key_reused"), before)
-                        return Answer[Any].model_validate(known["answer"])
-                state = self._load(document)
+                        return AnyAnswer.model_validate(known["answer"])
                 problem: Problem | None = None
                 reply: Contract | None = None
                 try:
@@ -171,15 +184,14 @@ class Journeys(Generic[S]):
                     seen = document.refusals.get(problem.code, 0) + 1
                     document = replace(document, refusals={**document.refusals, problem.code: seen})
                     facts = self._refusal_facts(verb, problem.code, seen)
-                document = self._append(document, state, facts)
-                answer = Answer[Any](reply=reply, problem=problem, service=self.service, sequence=len(document.facts))
+                document, state = self._append(document, state, facts)
+                answer = AnyAnswer(reply=reply, problem=problem, service=self.service, sequence=len(document.facts))
                 remembered = {"id": command_id, "digest": digest, "answer": answer.model_dump(mode="json")}
                 document.replies = (*document.replies, remembered)[-REMEMBERED_COMMANDS:]
                 try:
-                    saved = await self._save(document)
+                    await self._save(document, state)
                 except VersionConflict:
                     continue
-                self._after_save(saved)
                 return answer
         return self._problem(Problem(code="write_conflict", retry_after=1), 0)
 
@@ -190,20 +202,16 @@ class Journeys(Generic[S]):
         """
         async with self._lock(journey_id):
             for attempt in range(TRIES):
-                document = await self.collection.get(journey_id) or Document(journey_id)
-                state = self._load(document)
-                facts = await decision(state)
+                current = await self._current(journey_id)
+                facts = await decision(current.state)
                 if not facts:
-                    return state
-                document = self._append(document, state, facts)
+                    return current.state
+                document, state = self._append(current.document, current.state, facts)
                 try:
-                    saved = await self._save(document)
+                    return await self._save(document, state)
                 except VersionConflict:
                     if attempt == TRIES - 1:
                         raise
-                    continue
-                self._after_save(saved)
-                return self._load(saved)
         raise AssertionError("unreachable")
 
     async def record_refusal(self, journey_id: str, verb: str, code: str) -> None:
@@ -214,17 +222,17 @@ class Journeys(Generic[S]):
         """
         async with self._lock(journey_id):
             for _ in range(TRIES):
-                document = await self.collection.get(journey_id)
-                if document is None:
+                current = await self._current(journey_id)
+                document = current.document
+                if not document.version:
                     return
                 seen = document.refusals.get(code, 0) + 1
                 document = replace(document, refusals={**document.refusals, code: seen})
-                document = self._append(document, self._load(document), self._refusal_facts(verb, code, seen))
+                document, state = self._append(document, current.state, self._refusal_facts(verb, code, seen))
                 try:
-                    saved = await self._save(document)
+                    await self._save(document, state)
                 except VersionConflict:
                     continue
-                self._after_save(saved)
                 return
 
     async def hear(self, stored: StoredFact) -> bool:
@@ -236,8 +244,8 @@ class Journeys(Generic[S]):
         journey_id, source = stored.subject, stored.source.rpartition("/")[2]
         async with self._lock(journey_id):
             for _ in range(TRIES):
-                document = await self.collection.get(journey_id) or Document(journey_id)
-                state = self._load(document)
+                current = await self._current(journey_id)
+                state = current.state
                 heard = state.heard.get(source, 0)
                 if stored.sequence <= heard:
                     return False
@@ -251,10 +259,9 @@ class Journeys(Generic[S]):
                 evolved = self._evolve(state, fact)
                 evolved = evolved.model_copy(update={"heard": {**state.heard, source: stored.sequence}})
                 try:
-                    saved = await self._save(self._with(document, evolved))
+                    await self._save(self._with(current.document, evolved), evolved)
                 except VersionConflict:
                     continue
-                self._after_save(saved)
                 return True
         raise Retry("somebody else keeps saving")
 
@@ -264,13 +271,13 @@ class Journeys(Generic[S]):
 
     # -- saving --------------------------------------------------------------------------------------------
 
-    def _append(self, document: Document, state: S, facts: Sequence[Fact]) -> Document:
+    def _append(self, document: Document, state: S, facts: Sequence[Fact]) -> tuple[Document, S]:
         stored = list(document.facts)
         for fact in facts:
             state = self._evolve(state, fact)
             stored.append(self._store(document.id, fact, len(stored) + 1))
         state = state.model_copy(update={"heard": {**state.heard, self.service: len(stored)}})
-        return replace(self._with(document, state), facts=tuple(stored))
+        return replace(self._with(document, state), facts=tuple(stored)), state
 
     def _with(self, document: Document, state: S) -> Document:
         return replace(
@@ -298,20 +305,22 @@ class Journeys(Generic[S]):
             return ()
         return (self._refused(verb, code, seen, self._now()),)
 
-    async def _save(self, document: Document) -> Document:
-        with self._metrics.store("save"):
-            return await self.collection.save(document)
-
-    def _after_save(self, document: Document) -> None:
-        state = self._load(document)
-        if document.pending:
-            self._spawn(self.relay(document.id))
-        self._spawn(self._announce())
-        self.on_saved(document.id, state)
-
-    async def _announce(self) -> None:
-        async with self._grew:
-            self._grew.notify_all()
+    async def _save(self, document: Document, state: S) -> S:
+        """Saves the document with the state it holds, and sets off what a save sets off. Returns the state saved."""
+        try:
+            with self._metrics.store("save"):
+                saved = await self.collection.save(document)
+        except BaseException:
+            # Of a save without an answer nobody knows whether it happened.
+            self._recent.forget(document.id)
+            raise
+        self._recent.put(saved, state)
+        if saved.pending:
+            self._spawn(self.relay(saved.id))
+        if (grown := self._growing.pop(saved.id, None)) is not None:
+            grown.set()
+        self.on_saved(saved.id, state)
+        return state
 
     # -- publishing ----------------------------------------------------------------------------------------
 
@@ -322,8 +331,8 @@ class Journeys(Generic[S]):
         """
         lock = self._relaying.setdefault(journey_id, asyncio.Lock())
         async with lock:
-            document = await self.collection.get(journey_id)
-            if document is None or not document.pending:
+            document = (await self._current(journey_id)).document
+            if not document.pending:
                 return
             done = document.published
             try:
@@ -335,6 +344,7 @@ class Journeys(Generic[S]):
             finally:
                 if done > document.published:
                     await self.collection.mark_published(journey_id, done)
+                    self._recent.published(journey_id, done)
 
     def _subject_of(self, journey_id: str, stored: StoredFact) -> str:
         return self._subject(journey_id, read_fact(stored.type, stored.data), stored.id)
@@ -363,7 +373,7 @@ class Journeys(Generic[S]):
             yield
 
     def _problem(self, problem: Problem, sequence: int) -> Answer[Contract]:
-        return Answer[Any](problem=problem, service=self.service, sequence=sequence)
+        return AnyAnswer(problem=problem, service=self.service, sequence=sequence)
 
 
 def journey_subject(journey_id: str, fact: Fact, _fact_id: str) -> str:

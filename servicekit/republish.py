@@ -31,7 +31,8 @@ def subject_of(journey_id: str, fact: StoredFact) -> str:
 
 async def republish(settings: Settings, service: str) -> int:
     """Returns how many facts were published. Raises ``BusUnavailable``; then it is simply run again."""
-    bus = await Bus.connect(settings, "republish", Metrics("republish", "1.0.0"))
+    # In the service's own name: these are its facts, and nobody else has the right to them.
+    bus = await Bus.connect(settings, service, Metrics("republish", "1.0.0"))
     store = open_store(settings, service)
     try:
         journeys, done = store.collection("journeys"), 0

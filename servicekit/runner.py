@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import uvloop
 from pydantic import ValidationError
 from ulid import ULID
 
+from servicekit import crash_points
 from servicekit.blobs import FileBlobs
 from servicekit.bus import Bus
 from servicekit.service import Ground, Service
@@ -46,13 +48,16 @@ async def ground(
     *,
     now: Callable[[], datetime] = utc_now,
     new_id: Callable[[], str] = new_ulid,
+    ticks: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[Ground[Any]]:
     """Bus, store, blobs, vault and metrics of one process, closed in the opposite order."""
     async with AsyncExitStack() as stack:
+        crash_points.look(settings.crash_points_dir, name)
         metrics = Metrics(name, Service.version)
+        metrics.disk({"data": settings.data_dir, "blobs": settings.blobs_dir})
         bus = await Bus.connect(settings, name, metrics)
         stack.push_async_callback(bus.close)
-        store = open_store(settings, name)
+        store = crash_points.watched(open_store(settings, name))
         stack.push_async_callback(store.close)
         blobs = FileBlobs(settings.blobs_dir)
         vault = Vault(blobs, settings.vault_keys_dir, settings.master_key_file, now=now)
@@ -65,6 +70,7 @@ async def ground(
             metrics=metrics,
             now=now,
             new_id=new_id,
+            ticks=ticks,
         )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,17 +22,17 @@ from functools import partial
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
-
 from contracts import subjects
-from contracts.commands.base import Act, Answer, Beat, Command, Done, Query, Request
+from contracts.commands.base import Act, Answer, AnyAnswer, Beat, Command, Done, Query, Request
 from contracts.commands.evidence import Attest
 from contracts.commands.identity import Judgement, JudgeProof
 from contracts.facts.base import Fact, Refusal, fact_types
-from contracts.problems import FieldFault, Problem, Refuse
+from contracts.problems import KINDS, Problem, Refuse
 from contracts.values import ActProof, Attestation, Contract, canonical_json, sha256_hex
+from servicekit import crash_points
 from servicekit.blobs import Blobs
-from servicekit.bus import Bus, BusUnavailable, Delivery
+from servicekit.bodies import read_body
+from servicekit.bus import Bus, BusUnavailable, Delivery, Unhandleable
 from servicekit.journeys import Decided, Journeys, JourneyState, aftercare_subject, journey_subject
 from servicekit.proof import ProofRefused, verify_proof
 from servicekit.settings import Settings
@@ -49,6 +50,8 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 LEFT_BEHIND: Final = timedelta(seconds=2)
 """A fact unpublished for longer was left by a relay that failed or died."""
 LONGEST_PAUSE_SECONDS: Final = 60.0
+FORGERIES: Final = tuple(code for code in KINDS if code.startswith("proof_"))
+"""What a device's proof is refused for. Phones that are well make none of them."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Ground(Generic[SettingsT]):
     metrics: Metrics
     now: Callable[[], datetime]
     new_id: Callable[[], str]
+    ticks: Callable[[], float] = time.monotonic
+    """Seconds by a clock that only counts: how long something took, whoever sets the one on the wall meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class Admitted(Generic[A]):
     proof: ActProof
     judgement: Judgement
     at: datetime
+    ticks: float
+    """The same moment by the clock that only counts (``Ground.ticks``)."""
 
 
 Handler = Callable[..., Awaitable[Any]]
@@ -182,6 +189,9 @@ class Service(Generic[S, SettingsT]):
             kind = getattr(getattr(type(self), attribute), "answers", None)
             if kind is not None:
                 handlers[kind] = partial(self._answer, getattr(self, attribute))
+                proven = issubclass(kind, Act | JudgeProof)
+                self.metrics.bind_request(f"{kind.service}.{kind.verb}", FORGERIES if proven else ())
+        self.metrics.bind_sweep()
         for source in self.hears:
             await self.bus.listen(
                 subjects.JOURNEY, f"{self.name}-{source}", subjects.journey_facts_of(source), self._hear
@@ -216,8 +226,8 @@ class Service(Generic[S, SettingsT]):
             reply: Contract = await handler(request)
             sequence = 0
             if isinstance(request, Query):
-                sequence = (await self.journeys.state(request.journey_id)).heard.get(self.name, 0)
-            return Answer[Any](reply=reply, service=self.name, sequence=sequence)
+                sequence = await self.journeys.reached(request.journey_id)
+            return AnyAnswer(reply=reply, service=self.name, sequence=sequence)
         except Refuse as refusal:
             return self._problem(refusal.problem)
         except (BusUnavailable, StoreUnavailable):
@@ -225,7 +235,7 @@ class Service(Generic[S, SettingsT]):
             return self._problem(Problem(code="unavailable", retry_after=1))
 
     def _problem(self, problem: Problem) -> Answer[Any]:
-        return Answer[Any](problem=problem, service=self.name, sequence=0)
+        return AnyAnswer(problem=problem, service=self.name, sequence=0)
 
     async def _answer_command(self, handler: Handler, command: Command) -> Answer[Any]:
         listened = frozenset(self.hears)
@@ -247,15 +257,14 @@ class Service(Generic[S, SettingsT]):
         except Unopenable as error:
             log.warning("an act's body cannot be opened", extra={"verb": act.verb, "reason": error.reason})
             return self._problem(Problem(code="malformed"))
+        if len(body) > act.largest_body:
+            return self._problem(Problem(code="body_too_large"))
         body_sha256 = sha256_hex(body)
         digest = sha256_hex(canonical_json({"verb": act.verb, "body": body_sha256}))
         if not _made_for(act):
             await self.journeys.record_refusal(act.journey_id, act.verb, "proof_url")
             raise Refuse("proof_url")
-        try:
-            arguments = act.arguments.model_validate_json(body or b"{}")
-        except ValidationError as error:
-            return self._problem(Problem(code="invalid_fields", errors=field_faults(error)))
+        arguments = read_body(act.arguments, body)
         # A repeat brings the same key and a fresh proof, so it is judged like the first.
         judgement = await self.judge(act, arguments, body_sha256)
         admitted = Admitted(
@@ -265,11 +274,12 @@ class Service(Generic[S, SettingsT]):
             proof=ActProof(proof=act.proof, body=act.body, attempt=judgement.attempt),
             judgement=judgement,
             at=self.now(),
+            ticks=self.ground.ticks(),
         )
         if isinstance(act, Beat):
             state = await self.journeys.state(act.journey_id)
             reply: Contract = await handler(admitted, state)
-            return Answer[Any](reply=reply, service=self.name, sequence=state.heard.get(self.name, 0))
+            return AnyAnswer(reply=reply, service=self.name, sequence=state.heard.get(self.name, 0))
         answer = await self.journeys.decide(
             act.journey_id, act.command_id, act.verb, digest, partial(handler, admitted)
         )
@@ -329,6 +339,9 @@ class Service(Generic[S, SettingsT]):
     # -- facts and work ------------------------------------------------------------------------------------
 
     async def _hear(self, delivery: Delivery) -> None:
+        if not _in_its_own_name(delivery):
+            # The bus lets each service publish under its own subjects alone: that is what its word rests on.
+            raise Unhandleable("a fact under a subject that is not its own")
         await self.journeys.hear(delivery.fact)
 
     def _saved(self, journey_id: str, state: S) -> None:
@@ -355,7 +368,7 @@ class Service(Generic[S, SettingsT]):
                 due = self.due(state)
                 if due is None or due > self.now():
                     return
-                with traces.span(f"work {self.name}"):
+                with traces.span(f"work {self.name}"), crash_points.within("work"):
                     await self.work(journey_id, state)
                 self._pauses.pop(journey_id, None)
                 if await self.journeys.state(journey_id) == state and journey_id not in self._again:
@@ -390,8 +403,11 @@ class Service(Generic[S, SettingsT]):
         # Not by cancellation alone: on Python 3.11 a wait_for that ends in the same moment swallows it.
         while not self._stopping:
             try:
-                await self.sweep_once()
+                with crash_points.within("sweep"):
+                    await self.sweep_once()
+                self.metrics.sweep("ok")
             except Exception as error:  # noqa: BLE001 - it looks again in a moment, whatever it was
+                self.metrics.sweep("failed")
                 log.warning("sweep failed", extra={"error": type(error).__name__})
             await asyncio.sleep(self.set.sweep_seconds)
 
@@ -403,52 +419,22 @@ class Service(Generic[S, SettingsT]):
             first = document.facts[document.published]
             age = now - datetime.fromisoformat(first.time)
             oldest = max(oldest, age.total_seconds())
-            if age > LEFT_BEHIND:
+            # From the future: written while the clock was wrong, and nobody knows how long ago.
+            if age > LEFT_BEHIND or age < timedelta(0):
                 await self.journeys.relay(document.id)
         self.metrics.outbox(entries=sum(d.pending for d in waiting), oldest_seconds=oldest)
         clock = asyncio.get_running_loop().time()
-        for document in await self.journeys.collection.find(up_to=("due", now), order="due", limit=200):
+        due = await self.journeys.collection.find(up_to=("due", now), order="due", limit=200)
+        self.metrics.due(
+            entries=len(due), oldest_seconds=(now - due[0].due).total_seconds() if due and due[0].due else 0.0
+        )
+        for document in due:
             if clock >= self._pauses.get(document.id, (0, 0.0))[1]:
                 self._begin(document.id)
         await self.swept()
 
     async def swept(self) -> None:
         """A service's own periodic look, with the sweeper."""
-
-
-def field_faults(error: ValidationError) -> tuple[FieldFault, ...]:
-    """What is wrong, field by field, without a single value."""
-    return tuple(
-        FieldFault(
-            pointer="".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in fault["loc"]),
-            code=_SLUGS.get(fault["type"], "invalid"),
-            detail=_SENTENCES.get(_SLUGS.get(fault["type"], "invalid"), "内容不符合要求。"),
-        )
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    )
-
-
-_SLUGS: Final = {
-    "missing": "missing",
-    "extra_forbidden": "unknown_field",
-    "string_too_short": "too_short",
-    "string_too_long": "too_long",
-    "string_pattern_mismatch": "format",
-    "json_invalid": "not_json",
-    "greater_than": "out_of_range",
-    "greater_than_equal": "out_of_range",
-    "less_than": "out_of_range",
-    "less_than_equal": "out_of_range",
-}
-_SENTENCES: Final = {
-    "missing": "这一项必须填写。",
-    "unknown_field": "没有这一项，请去掉。",
-    "too_short": "内容太短。",
-    "too_long": "内容太长。",
-    "format": "格式不对。",
-    "not_json": "内容不是有效的 JSON。",
-    "out_of_range": "数值超出范围。",
-}
 
 
 def _made_for(act: Act) -> bool:
@@ -463,10 +449,23 @@ def _made_for(act: Act) -> bool:
     return act.proof.method == "POST" and path.endswith(wanted)
 
 
+def _in_its_own_name(delivery: Delivery) -> bool:
+    """Subject, source and type of a fact name the same journey and the same service."""
+    fact = delivery.fact
+    parts = fact.type.split(".")
+    if len(parts) != 4:
+        return False
+    _, service, name, _ = parts
+    return (delivery.subject, fact.source) == (
+        subjects.journey_fact(fact.subject, service, name),
+        f"/services/{service}",
+    )
+
+
 def _refusal(kind: type[Fact], command: str, code: str, occurrence: int, at: datetime) -> Refusal:
     made = kind.model_validate({"at": at.astimezone(UTC), "command": command, "code": code, "occurrence": occurrence})
     assert isinstance(made, Refusal)
     return made
 
 
-__all__ = ["Admitted", "Decided", "Done", "Ground", "JourneyState", "Service", "answers", "field_faults"]
+__all__ = ["Admitted", "Decided", "Done", "Ground", "JourneyState", "Service", "answers"]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     """Permits what must never be set elsewhere; chooses no behaviour."""
     sweep_seconds: float = Field(default=1.0, gt=0)
     """How often what was left behind (unpublished facts, due work) is looked for."""
+    crash_points_dir: Path | None = None
+    """Where tests say at which places this process is killed (``servicekit.crash_points``). Refused outside the
+    sandbox."""
+
+    @model_validator(mode="after")
+    def _alive(self) -> Self:
+        if self.crash_points_dir is not None and not self.sandboxed:
+            raise ValueError("crash_points_dir is for the sandbox")
+        return self
 
     @classmethod
     def read(cls) -> Self:

@@ -38,7 +38,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contracts.values import Committed, CommittedFile
-from servicekit.blobs import BlobDamaged, BlobMissing, Blobs, make_folder, sync_folder, write_whole
+from servicekit.blobs import BlobDamaged, BlobMissing, Blobs, disk_trouble, make_folder, sync_folder, write_whole
 from servicekit.sealed import Sealed
 
 __all__ = ["MasterKeys", "Sealed", "Shredded", "Unopenable", "Vault"]
@@ -279,13 +279,17 @@ class Vault:
 
     @contextmanager
     def _changing(self) -> Generator[None]:
-        """One change at a time to the keys folder, over all processes; the system frees it if one dies."""
-        descriptor = os.open(self._keys / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        """One change at a time to the keys folder, over all processes; the system frees it if one dies.
+
+        Raises BlobsUnavailable when the disk takes no change.
+        """
+        with disk_trouble():
+            descriptor = os.open(self._keys / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
 
     def _key(self, name: str, *, make: bool) -> bytes:
         # Also a key at hand is not used once another process has shredded it.

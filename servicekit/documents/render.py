@@ -3,7 +3,8 @@
 A worker sees the prepared fonts and no others, one folder of templates, and the files passed in; every other
 address is refused. The same job makes the same bytes: identifier and dates come in as arguments. The result is
 PDF/A-3u with the places of its fields: a template marks where a signature goes by ``<a href="slot:NAME">``
-around a block, and the rendered file has an empty signature field NAME there instead of the link.
+around a block, and the rendered file has an empty signature field NAME there instead of the link. Signing the field
+of ``slot:NAME?lock`` locks the whole document.
 """
 
 # WeasyPrint and pikepdf carry few types; what leaves this module is typed.
@@ -11,6 +12,7 @@ around a block, and the rendered file has an empty signature field NAME there in
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
 import asyncio
+import gc
 import io
 import multiprocessing
 import os
@@ -18,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -90,8 +93,11 @@ class Job:
 class Renderer:
     """A pool of workers. ``start`` returns when each is warm; ``stop`` takes under two seconds."""
 
-    def __init__(self, settings: RenderSettings) -> None:
+    def __init__(self, settings: RenderSettings, waiting: Callable[[int], object] = lambda _: None) -> None:
+        """``waiting`` is told how many jobs have no worker yet, whenever that may have changed."""
         self._settings = settings
+        self._waiting = waiting
+        self._jobs = 0
         self._pool: ProcessPool | None = None
 
     async def start(self) -> None:
@@ -133,17 +139,26 @@ class Renderer:
         if self._pool is None:
             raise RuntimeError("the renderer is not running")
         future = cast("Future[T]", self._pool.schedule(work, args=args, timeout=self._settings.deadline_s))
+        self._taken(1)
         try:
             return await asyncio.wrap_future(future)
         except TimeoutError:
             raise RenderFailed("deadline passed") from None
         except ProcessExpired:
             raise RenderFailed("worker died") from None
+        finally:
+            self._taken(-1)
+
+    def _taken(self, change: int) -> None:
+        self._jobs += change
+        self._waiting(max(0, self._jobs - self._settings.workers))
 
 
 # --- in the worker ---------------------------------------------------------------------------------------------
 
 _fonts: Fonts | None = None
+_shared: Any = None
+"""WeasyPrint's font configuration, one as long as the worker lives: opening the fonts again costs more than a page."""
 
 
 def _begin(fonts: Fonts) -> None:
@@ -158,24 +173,25 @@ def _begin(fonts: Fonts) -> None:
         (),
         None,
     )
+    # What is loaded by now stays: the collector need not walk through it with every document.
+    gc.freeze()
 
 
 def _ready() -> None:
     """Any work that succeeds shows that a worker has begun."""
 
 
-def _render(job: Job) -> bytes:
-    import html as markup
-
+@cache
+def _environment(templates: Path) -> Any:
+    """Templates are compiled once a worker; a changed file is seen."""
     import jinja2
     from markupsafe import Markup
 
     from servicekit.documents import paper
     from servicekit.documents.qr import qr_svg
 
-    assert _fonts is not None
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([job.templates, _BASE]),
+        loader=jinja2.FileSystemLoader([templates, _BASE]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -185,18 +201,33 @@ def _render(job: Job) -> bytes:
     environment.filters["in_words"] = paper.amount_in_words
     # Drawn here from plain text: no markup ever comes in with the data.
     environment.filters["qr"] = lambda data: Markup(qr_svg(data))  # noqa: S704
-    text = environment.get_template(job.template).render(
-        **job.data,
-        stacks={name: Markup(stack) for name, stack in _STACKS.items()},  # noqa: S704  constants of ours
-        created=job.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    return environment
+
+
+def _render(job: Job) -> bytes:
+    import html as markup
+
+    from markupsafe import Markup
+
+    assert _fonts is not None
+    text = (
+        _environment(job.templates)
+        .get_template(job.template)
+        .render(
+            **job.data,
+            stacks={name: Markup(stack) for name, stack in _STACKS.items()},  # noqa: S704  constants of ours
+            created=job.created.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
     )
     _fonts.check(markup.unescape(text))
-    pdf = _write(text, job.identifier.encode(), job.attachments, job)
-    return _place_fields(pdf)
+    return _finished(_write(text, job.identifier.encode(), job.attachments, job))
 
 
 def _write(html: str, identifier: bytes, attachments: tuple[Attached, ...], job: Job | None) -> bytes:
+    """Nothing in it is compressed yet: WeasyPrint would do it twice, once for the file and once for its identifier."""
+    global _shared  # noqa: PLW0603  made by the first document, once the fonts are known
     import weasyprint
+    from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
     class OnlyOurs(URLFetcher):
@@ -208,11 +239,15 @@ def _write(html: str, identifier: bytes, attachments: tuple[Attached, ...], job:
             except (KeyError, OSError, ValueError):
                 raise FatalURLFetchingError("address not served") from None
 
+    if _shared is None:
+        _shared = FontConfiguration()
     fetcher = OnlyOurs(allowed_protocols=())
     created = job.created.astimezone(UTC) if job is not None else None
     document = weasyprint.HTML(string=html, base_url=_ORIGIN, url_fetcher=fetcher)
     try:
         out = document.write_pdf(
+            font_config=_shared,
+            uncompressed_pdf=True,
             pdf_variant="pdf/a-3u",
             pdf_identifier=identifier,
             attachments=[
@@ -245,10 +280,10 @@ def _served(url: str, job: Job | None) -> bytes:
     return path.read_bytes()
 
 
-def _place_fields(pdf: bytes) -> bytes:
-    """Turn ``slot:NAME`` links into empty signature fields of the same box."""
+def _finished(pdf: bytes) -> bytes:
+    """The file as it goes out: ``slot:NAME`` links turned into empty signature fields of the same box, compressed."""
     import pikepdf
-    from pikepdf import Array, Dictionary, Name, String
+    from pikepdf import Array, Dictionary
 
     with pikepdf.open(io.BytesIO(pdf)) as document:
         fields = Array()
@@ -256,34 +291,45 @@ def _place_fields(pdf: bytes) -> bytes:
             kept = Array()
             for annotation in page.obj.get("/Annots", Array()):
                 uri = str(annotation.get("/A", Dictionary()).get("/URI", ""))
-                if not uri.startswith("slot:"):
+                if uri.startswith("slot:"):
+                    field = _field(document, page, annotation, uri.removeprefix("slot:"))
+                    kept.append(field)
+                    fields.append(field)
+                else:
                     kept.append(annotation)
-                    continue
-                box = [round(float(v), 2) for v in annotation.Rect]
-                left, bottom = min(box[0], box[2]), min(box[1], box[3])
-                right, top = max(box[0], box[2]), max(box[1], box[3])
-                # PDF/A wants an appearance on every widget, an empty one included.
-                blank = document.make_stream(b"", Type=Name.XObject, Subtype=Name.Form)
-                blank.BBox = Array([0, 0, right - left, top - bottom])
-                widget = document.make_indirect(
-                    Dictionary(
-                        Type=Name.Annot,
-                        Subtype=Name.Widget,
-                        FT=Name.Sig,
-                        T=String(uri.removeprefix("slot:")),
-                        Rect=Array([left, bottom, right, top]),
-                        F=132,
-                        P=page.obj,
-                        AP=Dictionary(N=blank),
-                    )
-                )
-                kept.append(widget)
-                fields.append(widget)
             if len(kept):
                 page.obj.Annots = kept
-        if not len(fields):
-            return pdf
-        document.Root.AcroForm = document.make_indirect(Dictionary(Fields=fields, SigFlags=0))
+        if len(fields):
+            document.Root.AcroForm = document.make_indirect(Dictionary(Fields=fields, SigFlags=0))
         out = io.BytesIO()
         document.save(out, static_id=False, deterministic_id=True)
         return out.getvalue()
+
+
+def _field(document: Any, page: Any, link: Any, slot: str) -> Any:
+    from pikepdf import Array, Dictionary, Name, String
+
+    name, _, lock = slot.partition("?")
+
+    box = [round(float(v), 2) for v in link.Rect]
+    left, bottom = min(box[0], box[2]), min(box[1], box[3])
+    right, top = max(box[0], box[2]), max(box[1], box[3])
+    # PDF/A wants an appearance on every widget, an empty one included.
+    blank = document.make_stream(b"", Type=Name.XObject, Subtype=Name.Form)
+    blank.BBox = Array([0, 0, right - left, top - bottom])
+    field = document.make_indirect(
+        Dictionary(
+            Type=Name.Annot,
+            Subtype=Name.Widget,
+            FT=Name.Sig,
+            T=String(name),
+            Rect=Array([left, bottom, right, top]),
+            F=132,
+            P=page.obj,
+            AP=Dictionary(N=blank),
+        )
+    )
+    if lock == "lock":
+        # PDF 2.0 (ISO 32000-2 §12.7.5.5): once this one is signed, nothing changes any more.
+        field.Lock = document.make_indirect(Dictionary(Type=Name.SigFieldLock, Action=Name.All, P=1))
+    return field

@@ -10,31 +10,48 @@ certificate chain and the authority's real token (a signature then costs 10 ms i
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 # pyright: reportIndexIssue=false, reportMissingParameterType=false, reportUntypedBaseClass=false
 
+from __future__ import annotations
+
 import asyncio
+import hashlib
 import io
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
-from asn1crypto import algos, cms, x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
-from cryptography.x509 import load_pem_x509_certificates
+from asn1crypto import algos, crl, ocsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 from pyhanko.pdf_utils.content import RawContent
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.layout import AxisAlignment, BoxConstraints, Margins, SimpleBoxLayoutRule
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter, enumerate_sig_fields
-from pyhanko.sign.signers.pdf_cms import PdfCMSSignedAttributes, Signer
+from pyhanko.sign.signers.pdf_byterange import PreparedByteRangeDigest
+from pyhanko.sign.signers.pdf_cms import ExternalSigner
 from pyhanko.sign.signers.pdf_signer import PdfSignatureMetadata, PdfSigner
+from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko.stamp import StaticStampStyle
-from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from servicekit.documents.appearance import Appearance
-from servicekit.documents.timestamp import TimeStamper, TimestampUnavailable, token_over
+from servicekit.documents.cms import STATEMENT, SignedData
+from servicekit.documents.keys import Key
+from servicekit.documents.status import Proofs
+from servicekit.documents.timestamp import TimeStamper, TimestampUnavailable, token_over, token_size
 
-__all__ = ["Appearance", "Certify", "NoSuchField", "Sealer", "SigningKey", "TimestampUnavailable", "field_size"]
+__all__ = [
+    "STATEMENT",
+    "Appearance",
+    "Certify",
+    "NoSuchField",
+    "Sealer",
+    "SigningKey",
+    "TimestampUnavailable",
+    "field_size",
+]
 
+_ECDSA = algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"})
 _MARGIN_BYTES = 2048
 """For attributes and for tokens that grow a little; the certificates and a real token are measured."""
 
@@ -50,43 +67,24 @@ class Certify(Enum):
     FURTHER_SIGNATURES = MDPPerm.FILL_FORMS
 
 
-class SigningKey(Signer):
-    """A P-256 key with its certificate, held ready."""
+class SigningKey:
+    """A key with its certificate, held ready."""
 
-    def __init__(
-        self, key: EllipticCurvePrivateKey, certificate: x509.Certificate, chain: Sequence[x509.Certificate]
-    ) -> None:
-        store = SimpleCertificateStore()
-        store.register_multiple(chain)
-        super().__init__(
-            signing_cert=certificate,
-            cert_registry=store,
-            embed_roots=False,
-            signature_mechanism=algos.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}),
-        )
-        self._key = key
-        self.chain_bytes = sum(len(c.dump()) for c in (certificate, *chain))
+    def __init__(self, key: Key, certificates: Sequence[x509.Certificate]) -> None:
+        """``certificates``: the key's own first, then those above it.
+
+        Raises ValueError where the key does not belong to its certificate.
+        """
+        if certificates[0].public_key() != key.public:
+            raise ValueError("the key does not belong to its certificate")
+        self.chain = tuple(certificates)
+        self.signed_data = SignedData(self.chain)
+        self.sign = key.sign
 
     @classmethod
-    def load(cls, key: bytes, certificates: bytes, password: bytes | None = None) -> "SigningKey":
-        """From PEM: the private key; the certificate first, then those above it.
-
-        Raises ValueError where the key is not P-256 or does not belong to the certificate.
-        """
-        private = serialization.load_pem_private_key(key, password)
-        if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
-            raise ValueError("the sealing key is not a P-256 key")  # noqa: TRY004  the value, not its type, is wrong
-        chain = load_pem_x509_certificates(certificates)
-        if chain[0].public_key() != private.public_key():
-            raise ValueError("the sealing key does not belong to its certificate")
-        first, *above = (x509.Certificate.load(c.public_bytes(serialization.Encoding.DER)) for c in chain)
-        return cls(private, first, above)
-
-    async def async_sign_raw(self, data: bytes, digest_algorithm: str, dry_run: bool = False) -> bytes:  # noqa: ARG002  pyHanko's signature
-        """ECDSA over SHA-256, DER."""
-        if digest_algorithm != "sha256":
-            raise ValueError("only SHA-256")
-        return self._key.sign(data, ECDSA(hashes.SHA256()))
+    def load(cls, key: Key, certificates: bytes) -> SigningKey:
+        """With its certificates in PEM. Raises ValueError where the key does not belong to the first."""
+        return cls(key, x509.load_pem_x509_certificates(certificates))
 
 
 class Sealer:
@@ -95,6 +93,11 @@ class Sealer:
     def __init__(self, key: SigningKey, stamper: TimeStamper) -> None:
         self._key = key
         self._stamper = stamper
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """The key's certificate, then those above it."""
+        return self._key.chain
 
     async def seal(
         self,
@@ -107,18 +110,19 @@ class Sealer:
         name: str | None = None,
         reason: str | None = None,
         contact: str | None = None,
+        statement: bytes | None = None,
+        proofs: Proofs | None = None,
     ) -> bytes:
         """The document with its signature field ``field`` signed and timestamped.
 
         ``at`` is the claimed time in the file; the timestamp is the one that proves. Without ``appearance``
-        the field stays blank, a field that does not exist is made invisible. Raises NoSuchField,
-        TimestampUnavailable (transient). The event loop stays free: only the call to the authority runs on it.
+        the field stays blank, a field that does not exist is made invisible. ``statement`` becomes a signed
+        attribute. ``proofs`` go into the document's security store (DSS, PAdES B-LT) in the same revision, under
+        the signature. Raises NoSuchField, TimestampUnavailable (transient). The event loop stays free: only the
+        call to the authority runs on it.
         """
-        try:
-            dummy = await self._stamper.async_dummy_response("sha256")
-        except OSError as error:
-            raise TimestampUnavailable(type(error).__name__) from error
-        reserved = 2 * (self._key.chain_bytes + len(dummy.dump()) + _MARGIN_BYTES)
+        token_bytes = await token_size(self._stamper)
+        reserved = 2 * (self._key.signed_data.fixed_bytes + token_bytes + len(statement or b"") + _MARGIN_BYTES)
         drawn = appearance or Appearance(1, 1, b"")
         signer = PdfSigner(
             PdfSignatureMetadata(
@@ -126,13 +130,14 @@ class Sealer:
                 md_algorithm="sha256",
                 subfilter=SigSeedSubFilter.PADES,
                 certify=certify is not None,
-                docmdp_permissions=(certify or Certify.FURTHER_SIGNATURES).value,
+                # Where the field's lock says so, a signature that does not certify forbids changes all the same.
+                docmdp_permissions=(certify or Certify.NOTHING).value,
                 name=name,
                 reason=reason,
                 contact_info=contact,
             ),
-            signer=self._key,
-            timestamper=_OnLoop(self._stamper, asyncio.get_running_loop()),
+            # What goes into the space it leaves is encoded by us.
+            signer=ExternalSigner(None, None, signature_mechanism=_ECDSA),
             stamp_style=StaticStampStyle(
                 border_width=0,
                 background=RawContent(drawn.operators, box=BoxConstraints(drawn.width, drawn.height)),
@@ -143,23 +148,54 @@ class Sealer:
             ),
         )
 
-        def work() -> bytes:
-            return asyncio.run(_sign(pdf, signer, field, at, reserved, existing=appearance is not None))
+        def begin() -> _Begun:
+            begun = _begin(pdf, signer, field, at, reserved, proofs, existing=appearance is not None)
+            attributes = self._key.signed_data.attributes(begun.digest.document_digest, statement)
+            return begun._replace(attributes=attributes, signature=self._key.sign(attributes))
 
-        return await asyncio.to_thread(work)
+        begun = await asyncio.to_thread(begin)
+        token = await token_over(self._stamper, hashlib.sha256(begun.signature).digest())
+        finished = self._key.signed_data.finished(begun.attributes, begun.signature, token.dump())
+        begun.digest.fill_with_cms(begun.output, finished)
+        return begun.output.getvalue()
 
 
-async def _sign(pdf: bytes, signer: PdfSigner, field: str, at: datetime, reserved: int, *, existing: bool) -> bytes:
-    writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
+class _Begun(NamedTuple):
+    """A document with room left for its signature, and what goes there but for the timestamp."""
+
+    output: io.BytesIO
+    digest: PreparedByteRangeDigest
+    attributes: bytes = b""
+    signature: bytes = b""
+
+
+class _Revision(IncrementalPdfFileWriter):
+    """An update that leaves title, author and dates as they were shown."""
+
+    def _update_meta(self) -> None:
+        """pyHanko would write the machine's clock in, and metadata that no longer claims PDF/A."""
+
+
+def _begin(
+    pdf: bytes, signer: PdfSigner, field: str, at: datetime, reserved: int, proofs: Proofs | None, *, existing: bool
+) -> _Begun:
+    writer = _Revision(io.BytesIO(pdf))
     if existing and field not in {name for name, _, _ in enumerate_sig_fields(writer.prev, filled_status=False)}:
         raise NoSuchField(field)
     session = signer.init_signing_session(writer, existing_fields_only=existing)
     session.system_time = at
-    document = session.prepare_tbs_document(validation_info=None, bytes_reserved=reserved)
+    if proofs is not None:
+        DocumentSecurityStore.supply_dss_in_writer(
+            writer,
+            None,
+            certs=[asn1_x509.Certificate.load(der) for der in proofs.certificates],
+            ocsps=[ocsp.OCSPResponse.load(der) for der in proofs.ocsps],
+            crls=[crl.CertificateList.load(der) for der in proofs.crls],
+        )
     output = io.BytesIO()
+    document = session.prepare_tbs_document(validation_info=None, bytes_reserved=reserved)
     digest, _ = document.digest_tbs_document(output=output)
-    await document.perform_signature(digest.document_digest, PdfCMSSignedAttributes(signing_time=at))
-    return output.getvalue()
+    return _Begun(output, digest)
 
 
 def field_size(pdf: bytes, field: str) -> tuple[float, float]:
@@ -169,16 +205,3 @@ def field_size(pdf: bytes, field: str) -> tuple[float, float]:
         box = [float(v) for v in reference.get_object()["/Rect"]]
         return abs(box[2] - box[0]), abs(box[3] - box[1])
     raise NoSuchField(field)
-
-
-class _OnLoop(TimeStamper):
-    """Lets a signature made in a thread ask the authority on the service's loop, where the session lives."""
-
-    def __init__(self, inner: TimeStamper, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._inner = inner
-        self._loop = loop
-
-    async def async_timestamp(self, message_digest: bytes, md_algorithm: str) -> cms.ContentInfo:
-        token = asyncio.run_coroutine_threadsafe(token_over(self._inner, message_digest, md_algorithm), self._loop)
-        return await asyncio.wrap_future(token)

@@ -13,8 +13,11 @@ from typing import Any, cast
 import stamina
 from aiohttp import ClientSession
 from asn1crypto import cms, tsp, x509
+from cryptography.x509 import Certificate, load_der_x509_certificate
 from pyhanko.sign.timestamps import HTTPTimeStamper, TimeStamper
 from pyhanko.sign.timestamps.common_utils import TimestampRequestError
+
+from servicekit.telemetry.metrics import Watched, unwatched
 
 __all__ = ["TimeStamper", "Timestamp", "TimestampInvalid", "TimestampUnavailable", "authority", "check", "stamp"]
 
@@ -38,12 +41,22 @@ class Timestamp:
     """Whether the authority's certificate leads to one of the roots given to ``check``."""
 
 
-def authority(url: str, session: ClientSession, *, timeout_s: int = 5) -> TimeStamper:
+def authority(url: str, session: ClientSession, *, timeout_s: int = 5, watched: Watched = unwatched) -> TimeStamper:
     """The authority at ``url``, called through the service's own HTTP session.
 
     Make one and keep it: it remembers how large the authority's tokens are.
     """
-    return HTTPTimeStamper(url, timeout=timeout_s, session=session)
+    return _Authority(url, session, timeout_s, watched)
+
+
+class _Authority(HTTPTimeStamper):
+    def __init__(self, url: str, session: ClientSession, timeout_s: int, watched: Watched) -> None:
+        super().__init__(url, timeout=timeout_s, session=session)
+        self._watched = watched
+
+    async def async_timestamp(self, message_digest: bytes, md_algorithm: str) -> cms.ContentInfo:
+        with self._watched():
+            return await super().async_timestamp(message_digest, md_algorithm)
 
 
 async def token_over(stamper: TimeStamper, digest: bytes, algorithm: str = "sha256") -> cms.ContentInfo:
@@ -66,6 +79,34 @@ async def token_over(stamper: TimeStamper, digest: bytes, algorithm: str = "sha2
     except (TimestampRequestError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TimestampUnavailable(type(error).__name__) from error
     raise AssertionError("unreachable")
+
+
+async def authority_chain(stamper: TimeStamper, above: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    """The authority's certificate, taken from a token of its own, then those above it found among ``above`` and in the
+    token. Asked of the authority once. Raises TimestampUnavailable.
+    """
+    signed = (await _dummy(stamper))["content"]
+    given = [load_der_x509_certificate(c.chosen.dump()) for c in signed["certificates"] if c.name == "certificate"]
+    serial = signed["signer_infos"][0]["sid"].chosen["serial_number"].native
+    chain = [next(c for c in given if c.serial_number == serial)]
+    while chain[-1].issuer != chain[-1].subject:
+        issuer = next((c for c in (*above, *given) if c.subject == chain[-1].issuer), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+    return tuple(chain)
+
+
+async def token_size(stamper: TimeStamper) -> int:
+    """Bytes of a token of this authority, measured once. Raises TimestampUnavailable."""
+    return len((await _dummy(stamper)).dump())
+
+
+async def _dummy(stamper: TimeStamper) -> cms.ContentInfo:
+    try:
+        return await stamper.async_dummy_response("sha256")
+    except (OSError, TimestampRequestError) as error:
+        raise TimestampUnavailable(type(error).__name__) from error
 
 
 async def stamp(stamper: TimeStamper, digest: bytes) -> bytes:

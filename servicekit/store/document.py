@@ -113,7 +113,12 @@ class Document:
 class Collection(Protocol):
     """Documents of one kind. Every method may raise StoreUnavailable."""
 
-    async def get(self, id: str) -> Document | None: ...
+    async def get(self, id: str, known: Document | None = None) -> Document | None:
+        """The document; ``known`` itself when its version is still the one on record, and nothing more is read.
+
+        ``published`` of a known document may lie behind: it moves without the version.
+        """
+        ...
 
     async def save(self, document: Document) -> Document:
         """Insert (version 0) or replace where the version matches; returns the document with its new version.

@@ -6,14 +6,15 @@ top-level fields) are used: they mean the same on every server that speaks the p
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pydantic_core import from_json
 from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -40,6 +41,7 @@ DEADLINE_MS = 5000
 """How long to look for a server that takes writes, and to wait for one answer."""
 
 _DUPLICATE = 11000
+_FACT_FIELDS = tuple(each.name for each in dataclass_fields(StoredFact))
 _OPERATORS = {"=": "$eq", ">": "$gt", "<": "$lt", "<=": "$lte"}
 _OWN = frozenset((*BUILT_IN, "_id", "recorded", "state", "facts", "replies", "refusals"))
 
@@ -109,8 +111,12 @@ class MongoCollection:
                         self._indexed = True
             yield self._raw
 
-    async def get(self, id: str) -> Document | None:
+    async def get(self, id: str, known: Document | None = None) -> Document | None:
         async with self._ready() as raw:
+            if known is not None:
+                kept = await raw.find_one({"_id": id}, {"version": 1})
+                if kept is not None and kept["version"] == known.version:
+                    return known
             found = await raw.find_one({"_id": id})
         return None if found is None else _document(found)
 
@@ -237,7 +243,7 @@ def _raw(document: Document) -> Raw:
         "published": record.published,
         "pending": record.recorded - record.published,
         "state": record.state,
-        "facts": [asdict(fact) for fact in document.facts],
+        "facts": [{name: getattr(fact, name) for name in _FACT_FIELDS} for fact in document.facts],
         "replies": record.replies,
         "refusals": record.refusals,
         **record.fields,
@@ -252,11 +258,11 @@ def _document(raw: Raw) -> Document:
     return Document(
         id=raw["_id"],
         version=raw["version"],
-        state=json.loads(raw["state"]),
+        state=from_json(raw["state"]),
         facts=tuple(StoredFact(**fact) for fact in raw["facts"]),
         published=raw["published"],
-        replies=tuple(json.loads(raw["replies"])),
-        refusals=json.loads(raw["refusals"]),
+        replies=tuple(from_json(raw["replies"])),
+        refusals=from_json(raw["refusals"]),
         due=None if due is None else datetime.fromisoformat(due),
         fields={name: value for name, value in raw.items() if name not in _OWN},
     )

@@ -6,19 +6,32 @@ same filter as the logs. There is no baggage.
 
 import json
 import os
+import re
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import Token
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    NoOpTracer,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+)
 
 from servicekit.telemetry.logs import mask
 
@@ -32,13 +45,19 @@ _KINDS: dict[Kind, SpanKind] = {
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
 }
-_W3C = TraceContextTextMapPropagator()
+_W3C: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?", re.ASCII)
+"""A ``traceparent`` of this version (00) or a later one (W3C Trace Context §3.2)."""
+_IDS: Final = RandomIdGenerator()
 
 
 class _Current:
     """The tracer of this process. Before :func:`configure_traces` spans are no-ops."""
 
-    tracer: Tracer = trace.NoOpTracer()
+    tracer: Tracer = NoOpTracer()
+
+
+class _Unrecorded(NoOpTracer):
+    """Nobody wants the spans: they are only names to continue by (``_Passing``)."""
 
 
 def configure_traces(
@@ -60,44 +79,44 @@ def configure_traces(
     if exporter is not None:
         # At once, not in batches: a killed process must leave the spans it finished.
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-    _Current.tracer = provider.get_tracer("toubao")
+    _Current.tracer = _Unrecorded() if exporter is None else provider.get_tracer("toubao")
     return provider
 
 
 def inject() -> str | None:
     """The ``traceparent`` of the current span, to be sent or stored along; None outside any span."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier)
-    return carrier.get("traceparent")
+    at = trace.get_current_span().get_span_context()
+    return f"00-{at.trace_id:032x}-{at.span_id:016x}-{at.trace_flags:02x}" if at.is_valid else None
 
 
-@contextmanager
 def span(
     name: str,
     kind: Kind = "internal",
     traceparent: str | None = None,
     links: Iterable[str] = (),
     **attributes: Attribute,
-) -> Generator[Span]:
+) -> AbstractContextManager[Span]:
     """A span around a block, current within it.
 
     A valid ``traceparent`` (from a header, or stored with a fact) becomes the parent, however late; otherwise
     the current span does. ``links`` are the traceparents of a batch, which has many causes and no one parent.
     """
-    parent = None
-    if traceparent is not None:
-        context = _extract(traceparent)
-        if trace.get_current_span(context).get_span_context().is_valid:
-            parent = context
-    caused_by = [
-        Link(found) for each in links if (found := trace.get_current_span(_extract(each)).get_span_context()).is_valid
-    ]
+    if isinstance(_Current.tracer, _Unrecorded):
+        return _Passing(traceparent)
+    return _recorded(name, kind, traceparent, links, attributes)
+
+
+@contextmanager
+def _recorded(
+    name: str, kind: Kind, traceparent: str | None, links: Iterable[str], attributes: dict[str, Attribute]
+) -> Generator[Span]:
+    parent = None if traceparent is None else _read(traceparent)
     with _Current.tracer.start_as_current_span(
         name,
-        context=parent,
+        context=None if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), Context()),
         kind=_KINDS[kind],
         attributes={key: _clean(value) for key, value in attributes.items() if value is not None},
-        links=caused_by,
+        links=[Link(cause) for each in links if (cause := _read(each)) is not None],
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
@@ -107,6 +126,32 @@ def span(
             current.set_attribute("error.type", type(error).__qualname__)
             current.set_status(Status(StatusCode.ERROR))
             raise
+
+
+class _Passing:
+    """A span nobody records: what counts is its id, by which others continue the trace."""
+
+    __slots__ = ("_token", "_traceparent")
+
+    _token: Token[Context]
+
+    def __init__(self, traceparent: str | None) -> None:
+        self._traceparent = traceparent
+
+    def __enter__(self) -> Span:
+        parent = None if self._traceparent is None else _read(self._traceparent)
+        if parent is None:
+            parent = trace.get_current_span().get_span_context()
+        if parent.is_valid:
+            trace_id, flags = parent.trace_id, parent.trace_flags
+        else:
+            trace_id, flags = _IDS.generate_trace_id(), TraceFlags(TraceFlags.SAMPLED)
+        current = NonRecordingSpan(SpanContext(trace_id, _IDS.generate_span_id(), is_remote=False, trace_flags=flags))
+        self._token = attach(trace.set_span_in_context(current))
+        return current
+
+    def __exit__(self, *_: object) -> None:
+        detach(self._token)
 
 
 class JsonLinesExporter(SpanExporter):
@@ -151,8 +196,13 @@ def _as_json(finished: ReadableSpan) -> dict[str, object]:
     }
 
 
-def _extract(traceparent: str) -> Context:
-    return _W3C.extract({"traceparent": traceparent}, context=Context())
+def _read(traceparent: str) -> SpanContext | None:
+    found = _W3C.fullmatch(traceparent)
+    if found is None:
+        return None
+    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+    context = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return context if context.is_valid else None
 
 
 def _clean(value: str | float) -> str | float:

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import hashlib
 import os
 import signal
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from servicekit.blobs import BlobDamaged, BlobMissing, FileBlobs
+from servicekit.blobs import BlobDamaged, BlobMissing, BlobsUnavailable, FileBlobs
+from servicekit.store import StoreUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,15 +87,16 @@ async def test_what_is_no_hash_never_becomes_a_path(blobs: FileBlobs, name: str)
             await call(name)
 
 
-async def test_a_put_that_fails_leaves_nothing(
+async def test_a_put_that_fails_leaves_nothing_and_may_be_tried_again(
     blobs: FileBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(BlobsUnavailable, match="ENOSPC") as caught:
         await blobs.put(b"policy")
+    assert isinstance(caught.value, StoreUnavailable)
     monkeypatch.undo()
     assert not await blobs.exists(hashlib.sha256(b"policy").hexdigest())
     assert list((tmp_path / "blobs" / "arriving").iterdir()) == []

@@ -10,13 +10,15 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from contracts import subjects
 from contracts.commands.base import Act, Beat, Command, Query
 from contracts.facts.base import Fact, Refusal
-from contracts.problems import Refuse
-from contracts.values import Contract
+from contracts.problems import MOST_FAULTS, Refuse
+from contracts.values import Contract, Proof
 from deploy.nats.provision import provision
+from servicekit.bodies import field_faults
 from servicekit.journeys import REFUSALS_KEPT, Decided, JourneyState
 from servicekit.republish import republish
 from servicekit.runner import new_ulid
@@ -242,6 +244,44 @@ async def test_what_can_never_be_handled_is_put_aside_and_can_be_driven_again(at
     assert len(await at.eventually(dead)) == 1, "still broken, so it is put aside again"
 
 
+@pytest.mark.parametrize("lie", ["source", "subject", "type"])
+async def test_a_fact_under_a_subject_that_is_not_its_own_is_put_aside(at: Desk, lie: str) -> None:
+    """The bus lets each service publish under its own subjects alone; what lies there in another's name is no word of
+    either.
+    """
+    journey = new_ulid()
+    said = stored(journey, Knocked(at=at.clock()), 1)
+    told = {name: getattr(said, name) for name in said.__slots__}
+    told |= {"source": "/services/identity"} if lie == "source" else {}
+    told |= {"subject": new_ulid()} if lie == "subject" else {}
+    told |= {"type": "toubao.door.another.v1"} if lie == "type" else {}
+    await at.bus.publish(subjects.journey_fact(journey, "door", "knocked"), type(said)(**told))
+
+    async def dead() -> list[Any]:
+        return await at.bus.history(subjects.DEAD, subjects.dead_letter("JOURNEY", "tally-door"), 0, 10)
+
+    assert len(await at.eventually(dead)) == 1
+    assert (await at.ask(ViewTally(journey_id=journey))).knocks == 0
+
+
+async def test_a_body_larger_than_its_act_may_have_is_refused_unread(at: Desk) -> None:
+    journey = new_ulid()
+    body = b'{"by": 1, "more": "' + b"x" * CountByHand.largest_body + b'"}'
+    act = CountByHand(
+        command_id=new_ulid(),
+        journey_id=journey,
+        proof=Proof(jws="a.b.c", method="POST", url="http://x"),
+        body=await at.vault.seal(journey, body),
+    )
+    assert await at.refused(at.ask(act)) == "body_too_large"
+
+
+def test_an_answer_names_no_more_faults_than_the_bus_carries() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(list[int]).validate_python(["?"] * 5000)
+    assert len(field_faults(caught.value)) == MOST_FAULTS
+
+
 async def test_due_work_is_done_by_itself(at: Desk) -> None:
     journey = new_ulid()
     await knock(at, journey, 3)
@@ -288,7 +328,9 @@ async def test_a_beat_leaves_nothing_behind(at: Desk) -> None:
     assert await at.service.journeys.collection.get(journey) is None
 
 
-async def test_facts_left_unpublished_are_swept_up(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("set_back", [0, 3600])
+async def test_facts_left_unpublished_are_swept_up(at: Desk, monkeypatch: pytest.MonkeyPatch, set_back: int) -> None:
+    """Also those of an hour in which the clock was wrong."""
     journey = new_ulid()
 
     async def lost(*_: Any) -> bool:
@@ -301,6 +343,7 @@ async def test_facts_left_unpublished_are_swept_up(at: Desk, monkeypatch: pytest
     monkeypatch.undo()
     async with at.bus.watch(f"journey.{journey}.>") as passing:
         at.clock.pass_by(seconds=5)
+        at.clock.set(seconds=-set_back)
         assert (await anext(passing)).sequence == 1
 
 

@@ -1,5 +1,7 @@
 import asyncio
+import errno
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.values import Committed, CommittedFile
-from servicekit.blobs import FileBlobs
+from servicekit.blobs import BlobsUnavailable, FileBlobs
 from servicekit.vault import MasterKeys, Shredded, Unopenable, Vault
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +271,20 @@ async def test_a_journey_without_a_key_can_be_shredded(vault: Vault) -> None:
     await vault.shred(JOURNEY)
     with pytest.raises(Shredded):
         await vault.seal(JOURNEY, b"value")
+
+
+async def test_a_key_a_full_disk_does_not_take_is_made_when_there_is_room_again(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        with pytest.raises(BlobsUnavailable):
+            await vault.seal("01ARZ3NDEKTSV4RRFFQ69G5FAV", "张伟")
+    committed = await vault.seal("01ARZ3NDEKTSV4RRFFQ69G5FAV", "张伟")
+    assert await vault.open_text("01ARZ3NDEKTSV4RRFFQ69G5FAV", committed) == "张伟"
 
 
 SHRED_AND_DIE = """

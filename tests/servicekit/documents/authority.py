@@ -12,6 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pyhanko.sign.timestamps import DummyTimeStamper
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
+from servicekit.documents.keys import HeldKey
 from servicekit.documents.seal import SigningKey
 
 BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ class Authority:
         return self.root.public_bytes(serialization.Encoding.DER)
 
     def signing_key(self) -> SigningKey:
-        return SigningKey.load(self.signing_key_pem, self.signing_chain_pem)
+        return SigningKey.load(HeldKey.read(self.signing_key_pem), self.signing_chain_pem)
 
     def stamper(self, at: datetime | None = None) -> DummyTimeStamper:
         der = self.stamping_key.private_bytes(

@@ -1,16 +1,25 @@
 import asyncio
+import io
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from asn1crypto import tsp
+from asn1crypto import cms, tsp
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.timestamps import TimeStamper
 from pyhanko.sign.timestamps.common_utils import TimestampRequestError
+from pyhanko.sign.validation import async_validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
 
-from servicekit.documents.seal import Appearance, Certify, NoSuchField, Sealer, SigningKey, field_size
+from servicekit.documents.keys import HeldKey
+from servicekit.documents.seal import STATEMENT, Appearance, Certify, NoSuchField, Sealer, SigningKey, field_size
 from servicekit.documents.timestamp import TimestampUnavailable
 from tests.servicekit.documents.authority import Authority, make_authority
 from tests.servicekit.documents.blank import blank_form
@@ -60,15 +69,8 @@ async def test_any_byte_changed_is_seen(sealer: Sealer, tmp_path: Path) -> None:
 
 
 async def test_pyhanko_trusts_it_under_the_root(sealer: Sealer, authority: Authority) -> None:
-    import io
-
-    from asn1crypto import x509
-    from pyhanko.pdf_utils.reader import PdfFileReader
-    from pyhanko.sign.validation import async_validate_pdf_signature
-    from pyhanko_certvalidator import ValidationContext
-
     signed = await sealer.seal(blank_form(), field="signature", at=AT, appearance=LINE, certify=Certify.NOTHING)
-    roots = [x509.Certificate.load(authority.root_der)]
+    roots = [asn1_x509.Certificate.load(authority.root_der)]
     status = await async_validate_pdf_signature(
         PdfFileReader(io.BytesIO(signed)).embedded_signatures[0],
         signer_validation_context=ValidationContext(trust_roots=roots, allow_fetching=False),
@@ -78,6 +80,59 @@ async def test_pyhanko_trusts_it_under_the_root(sealer: Sealer, authority: Autho
     assert status.timestamp_validity.intact
     assert status.timestamp_validity.valid
     assert status.timestamp_validity.trusted
+
+
+async def test_openssl_accepts_the_signature_by_itself(sealer: Sealer, authority: Authority, tmp_path: Path) -> None:
+    """RFC 5652 by a reader that knows nothing of PDF."""
+    signed = await sealer.seal(blank_form(), field="signature", at=AT, appearance=LINE, statement=b'{"said":1}')
+    (embedded,) = PdfFileReader(io.BytesIO(signed)).embedded_signatures
+    covered: Any = embedded.byte_range
+    start, length, begins, rest = covered
+    (tmp_path / "covered").write_bytes(signed[start : start + length] + signed[begins : begins + rest])
+    (tmp_path / "signature").write_bytes(cms.ContentInfo.load(embedded.pkcs7_content).dump())
+    (tmp_path / "root.pem").write_bytes(authority.root.public_bytes(serialization.Encoding.PEM))
+    command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-purpose", "any", "-cades"]
+    files = ["-in", tmp_path / "signature", "-content", tmp_path / "covered", "-CAfile", tmp_path / "root.pem"]
+    said = subprocess.run([*command, *files, "-out", "/dev/null"], capture_output=True, text=True, check=False)
+    assert "CAdES Verification successful" in said.stderr, said.stderr
+
+
+async def test_a_statement_is_under_the_signature(sealer: Sealer) -> None:
+    signed = await sealer.seal(blank_form(), field="signature", at=AT, appearance=LINE, statement=b'{"said":1}')
+    (embedded,) = PdfFileReader(io.BytesIO(signed)).embedded_signatures
+    stated = {a["type"].native: a["values"] for a in embedded.signer_info["signed_attrs"]}
+    assert stated[STATEMENT][0].native == b'{"said":1}'
+    assert "signing_time" not in stated, "PAdES says it in the dictionary"
+
+
+class Counting(TimeStamper):
+    """How often the authority is asked."""
+
+    def __init__(self, inner: TimeStamper) -> None:
+        super().__init__()
+        self._inner = inner
+        self.asked = 0
+
+    async def async_request_tsa_response(self, req: tsp.TimeStampReq) -> tsp.TimeStampResp:
+        self.asked += 1
+        return await self._inner.async_request_tsa_response(req)
+
+
+async def test_what_a_key_and_an_authority_have_in_common_is_made_once(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting(authority.stamper())
+    sealer = Sealer(authority.signing_key(), counting)
+    await sealer.seal(blank_form(), field="signature", at=AT, appearance=LINE)
+    assert counting.asked == 2, "once to see how large a token is"
+    # From here on neither key nor certificates are read or encoded again.
+    for name in ("load_pem_x509_certificates", "load_der_x509_certificate"):
+        monkeypatch.setattr(x509, name, None)
+    monkeypatch.setattr(serialization, "load_pem_private_key", None)
+    monkeypatch.setattr("servicekit.documents.cms.as_signing_certificate_v2", None)
+    for times in range(1, 6):
+        await sealer.seal(blank_form(), field="signature", at=AT, appearance=LINE)
+        assert counting.asked == 2 + times
 
 
 async def test_a_second_signature_keeps_the_first(sealer: Sealer, tmp_path: Path) -> None:
@@ -173,6 +228,6 @@ def test_only_p256_keys_that_belong_to_their_certificate(authority: Authority) -
         )
 
     with pytest.raises(ValueError, match="P-256"):
-        SigningKey.load(pem(ec.generate_private_key(ec.SECP384R1())), authority.signing_chain_pem)
+        HeldKey.read(pem(ec.generate_private_key(ec.SECP384R1())))
     with pytest.raises(ValueError, match="belong"):
-        SigningKey.load(pem(ec.generate_private_key(ec.SECP256R1())), authority.signing_chain_pem)
+        SigningKey.load(HeldKey.read(pem(ec.generate_private_key(ec.SECP256R1()))), authority.signing_chain_pem)

@@ -77,6 +77,16 @@ async def test_what_was_never_saved_is_none(store: Store) -> None:
     assert await store.collection("journeys").get("nobody") is None
 
 
+async def test_a_known_document_is_given_back_while_its_version_stands(store: Store) -> None:
+    journeys = store.collection("journeys")
+    known = await journeys.save(Document("a", state={"n": 1}))
+    assert await journeys.get("a", known) is known
+    later = await journeys.save(replace(known, state={"n": 2}))
+    assert await journeys.get("a", known) == later
+    await journeys.delete("a")
+    assert await journeys.get("a", later) is None
+
+
 async def test_a_save_raises_the_version_by_one_and_leaves_the_given_document_alone(store: Store) -> None:
     journeys = store.collection("journeys")
     first = Document("a", state={"n": 1})

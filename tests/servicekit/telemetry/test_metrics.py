@@ -1,10 +1,14 @@
 """The metrics of a process: names, labels, buckets."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from servicekit.telemetry import objectives
 from servicekit.telemetry.metrics import HANDLE_SECONDS, HUMAN_SECONDS, STORE_SECONDS, Metrics
 from servicekit.telemetry.traces import configure_traces, span
 
@@ -119,3 +123,74 @@ def test_the_trace_goes_along_as_exemplar() -> None:
         pass
     trace_id = f"{current.get_span_context().trace_id:032x}"
     assert f'trace_id="{trace_id}"' in generate_latest(metrics.registry).decode()
+
+
+def test_what_rules_ask_for_is_there_from_the_start() -> None:
+    metrics = Metrics("signing", "1")
+    metrics.bind_consumer("JOURNEY", "signing-disclosure")
+    metrics.bind_request("signing.sign", ["proof_signature"])
+    metrics.bind_sweep()
+    metrics.outside("authority")
+    value = metrics.registry.get_sample_value
+    consumer = {"consumer": "signing-disclosure"}
+    assert value("toubao_dead_letters_total", {"stream": "JOURNEY", **consumer}) == 0
+    assert value("toubao_consumers_remade_total", consumer) == 0
+    assert value("toubao_consumer_oldest_age_seconds", consumer) == 0
+    for outcome in ("accepted", "refused", "unavailable", "failed"):
+        assert value("toubao_commands_total", {"verb": "signing.sign", "outcome": outcome}) == 0
+    assert value("toubao_refusals_total", {"verb": "signing.sign", "code": "proof_signature"}) == 0
+    for outcome in ("ok", "failed"):
+        assert value("toubao_sweeps_total", {"outcome": outcome}) == 0
+        assert value("toubao_outside_calls_total", {"party": "authority", "outcome": outcome}) == 0
+    metrics.bind_request("signing.sign", ["proof_signature"])
+    metrics.refusal("signing.sign", "proof_signature")
+    assert value("toubao_refusals_total", {"verb": "signing.sign", "code": "proof_signature"}) == 1
+
+
+class _Refused(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"), [(None, "ok"), (_Refused(), "ok"), (TimeoutError(), "failed"), (KeyError("x"), "failed")]
+)
+def test_a_call_of_an_outside_party_that_was_answered_is_no_failure(raised: Exception | None, outcome: str) -> None:
+    metrics = Metrics("notify", "1")
+    watched = metrics.outside("sms")
+
+    def call() -> None:
+        with watched(_Refused):
+            if raised is not None:
+                raise raised
+
+    if raised is None:
+        call()
+    else:
+        with pytest.raises(type(raised)):
+            call()
+    value = metrics.registry.get_sample_value
+    seen = {each: value("toubao_outside_calls_total", {"party": "sms", "outcome": each}) for each in ("ok", "failed")}
+    assert seen == {"ok": float(outcome == "ok"), "failed": float(outcome == "failed")}
+    assert value("toubao_outside_seconds_count", {"party": "sms"}) == 1
+
+
+def test_disks_are_those_the_folders_will_lie_on(tmp_path: Path) -> None:
+    metrics = Metrics("payment", "1")
+    metrics.disk({"data": tmp_path / "not" / "yet"})
+    value = metrics.registry.get_sample_value
+    size = value("toubao_disk_size_bytes", {"place": "data"})
+    assert size is not None
+    assert size == shutil.disk_usage(tmp_path).total
+    free = value("toubao_disk_free_bytes", {"place": "data"})
+    assert free is not None
+    assert 0 < free <= size
+
+
+def test_what_is_promised_is_exported() -> None:
+    registry = CollectorRegistry()
+    objectives.export(registry, objectives.LATENCY, objectives.EVIDENCE)
+    value = registry.get_sample_value
+    assert value("toubao_slo_objective_ratio", {"slo": "latency"}) == objectives.LATENCY.ratio
+    assert value("toubao_slo_threshold_seconds", {"slo": "latency"}) == 1
+    assert value("toubao_slo_objective_ratio", {"slo": "evidence"}) == 1
+    assert value("toubao_slo_threshold_seconds", {"slo": "evidence"}) is None
