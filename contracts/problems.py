@@ -5,11 +5,31 @@ RFC 9457 problem details are made from this table alone; a code that is not here
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+import re
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
 
 from contracts.values import Contract, Slug
+
+MOST_FAULTS: Final = 100
+"""An answer names at most so many: nobody mends more at once, and a body of nothing but faults must not become an
+answer longer than the bus carries.
+"""
+
+
+_NAME: Final = re.compile(r"(?!.*[0-9]{5})[A-Za-z0-9_$.~/-]{1,64}")
+
+
+def pointer(*names: int | str) -> str:
+    """An RFC 6901 JSON pointer. A name that is no program's becomes ``?``: it was somebody's input, and nobody's name
+    or number comes back by this way.
+    """
+    path = ""
+    for name in names:
+        known = isinstance(name, int) or _NAME.fullmatch(name) is not None
+        path += "/" + (str(name).replace("~", "~0").replace("/", "~1") if known else "?")
+    return path
 
 
 class FieldFault(Contract):
@@ -58,6 +78,9 @@ KINDS: dict[str, Kind] = {
     "write_conflict": Kind(409, "同时有别的操作正在进行。", "请刷新页面后再试。", False),
     "evidence_unavailable": Kind(
         503, "存证服务暂时不可用，为保护您的权益，这一步先不进行。", "请稍等片刻再试。", False
+    ),
+    "certificate_unavailable": Kind(
+        503, "电子认证机构暂时没有回应，您已完成的签署已经保存。", "请稍等片刻，系统会自动完成。", False
     ),
     "timestamp_unavailable": Kind(
         503, "时间戳服务暂时不可用，为保护您的权益，这一步先不进行。", "请稍等片刻再试。", False

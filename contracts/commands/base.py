@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -64,6 +65,8 @@ class Act(Command):
     """
 
     arguments: ClassVar[type[Contract]] = Done
+    largest_body: ClassVar[int] = 64 * 1024
+    """Bytes: who sends more has it refused unread."""
     purpose: ClassVar[Literal["open", "identity", "act"]] = "act"
     """What identity must ask of the session: "open" begins one, "identity" is allowed while it waits to be proven
     (again), "act" needs a live one."""
@@ -88,6 +91,17 @@ class Answer(Contract, Generic[ReplyT]):
     service: str
     sequence: Annotated[int, Field(ge=0)]
 
+
+@cache
+def answer_to(reply: type[ReplyT]) -> type[Answer[ReplyT]]:
+    """``Answer`` with a reply of that shape. Kept: the model would be made anew for every message otherwise, for
+    pydantic forgets what nobody holds.
+    """
+    return Answer[reply]
+
+
+AnyAnswer = Answer[Any]
+"""Made once, for the same reason."""
 
 _registry: dict[str, type[Request]] = {}
 

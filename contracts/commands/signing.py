@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from contracts.commands.base import Act, Beat, Query
 from contracts.facts.signing import SignedItem
 from contracts.values import CommittedFile, Contract, Instant, Sha256, Slug
+
+LARGEST_HANDWRITING = 2 * 1024 * 1024
+"""Bytes of a body that carries strokes."""
 
 Coordinate = Annotated[float, Field(ge=-4096, le=4096, allow_inf_nan=False)]
 
@@ -27,20 +31,23 @@ class Box(Contract):
 
     width: Annotated[float, Field(gt=0, le=4096)]
     height: Annotated[float, Field(gt=0, le=4096)]
-    strokes: Annotated[tuple[Annotated[tuple[Point, ...], Field(max_length=2000)], ...], Field(max_length=64)]
+    strokes: Annotated[
+        tuple[Annotated[tuple[Point, ...], Field(max_length=2000), FailFast()], ...], Field(max_length=64), FailFast()
+    ]
 
 
 class Handwriting(Contract):
-    boxes: Annotated[tuple[Box, ...], Field(max_length=20)]
+    # The first fault ends the reading: two megabytes have room for two million of them.
+    boxes: Annotated[tuple[Box, ...], Field(max_length=20), FailFast()]
 
 
-_WRITTEN_IN_NO_BOX = "·•・‧∙ "
-"""The dot in names of minorities, and spaces."""
+_WRITTEN_IN_NO_BOX = re.compile(r"[\s·•・‧∙⋅˙･.．\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Spaces, the dot in names of minorities as registers happen to spell it, and what only chooses a printed variant."""
 
 
 def written_characters(name: str) -> str:
     """The characters of a name that are written, one a box, in order."""
-    return "".join(character for character in name if character not in _WRITTEN_IN_NO_BOX)
+    return _WRITTEN_IN_NO_BOX.sub("", name)
 
 
 class PrepareForms(Act):
@@ -82,12 +89,13 @@ class SaveDraft(Beat):
     service = "signing"
     verb = "save_draft"
     arguments = Handwriting
+    largest_body = LARGEST_HANDWRITING
 
 
 class Signature(Contract):
     """What the customer signs: every document by name and hash, the declaration, and the strokes."""
 
-    items: Annotated[tuple[SignedItem, ...], Field(min_length=1, max_length=100)]
+    items: Annotated[tuple[SignedItem, ...], Field(min_length=1, max_length=100), FailFast()]
     declaration_sha256: Sha256
     handwriting: Handwriting
 
@@ -96,6 +104,7 @@ class SignForms(Act):
     service = "signing"
     verb = "sign_forms"
     arguments = Signature
+    largest_body = LARGEST_HANDWRITING
 
 
 class Signed(Contract):

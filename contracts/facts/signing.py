@@ -91,8 +91,22 @@ class FormsSigned(Attested):
     proof: ActProof
 
 
+class FormPending(Fact):
+    """A signed form cannot be completed yet: an authority gave no certificate, status or timestamp. It is completed
+    when the authority does, never by a clock of ours; until then the form is handed to nobody (I33).
+    """
+
+    service = "signing"
+    name = "form_pending"
+
+    product: Slug
+    reason: Slug
+
+
 class FormSealed(Fact):
-    """One form with the handwriting in its signature field, sealed and timestamped."""
+    """One form with the customer's signature, the handwriting being its look, under the insurer's seal; both
+    timestamped.
+    """
 
     service = "signing"
     name = "form_sealed"
@@ -102,6 +116,10 @@ class FormSealed(Fact):
     form: CommittedFile
     first_revision: Sha256
     """Commitment of the first revision, the form the customer reviewed."""
+    certificate: Sha256 | None = None
+    """Of the one-time certificate (DER) the customer's signature in it was made with; None where the seal was the
+    only signature (before 2026-12).
+    """
 
 
 class Refused(Refusal):

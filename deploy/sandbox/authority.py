@@ -2,16 +2,17 @@
 
     python -m deploy.sandbox.authority --into DIR [--public-url URL]
 
-Two roots that know nothing of each other: the authority that certifies the insurer, and the timestamp
-authority. Certificates are issued once and served from files, because a certificate signed anew at each
-start (ECDSA is randomised) would no longer be the one named inside earlier signatures and timestamps.
+Two roots that know nothing of each other: the authority that certifies the insurer and, through another
+issuer, persons for one act (`event_certificates.py`); and the timestamp authority.
+Certificates are issued once and served from files, because a certificate signed anew at each start (ECDSA is
+randomised) would no longer be the one named inside earlier signatures and timestamps.
 """
 
 from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from aiohttp import web
 from asn1crypto import pem
 from certomancer.integrations.aiohttp_animator import build_animator_app
 from certomancer.registry import ArchLabel, CertLabel, CertomancerConfig
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -32,14 +34,16 @@ INSURER = "中安财产保险股份有限公司"
 
 _ROOTS = ("root", "tsa-root")
 # Keys held by the authority itself.
-_AUTHORITY = ("root", "interm", "interm-ocsp", "tsa-root", "tsa-ocsp", "tsa")
+_AUTHORITY = ("root", "interm", "interm-ocsp", "person", "person-ocsp", "tsa-root", "tsa-ocsp", "tsa")
 # Keys held by the platform's services; the authority sees only their public halves.
-_SUBSCRIBERS = ("seal", "application", "evidence")
+SUBSCRIBERS = ("seal", "application", "evidence")
 
 _ENTITIES = {
     "root": ("示范电子认证服务有限公司", "示范根证书"),
     "interm": ("示范电子认证服务有限公司", "示范企业签名证书签发机构"),
     "interm-ocsp": ("示范电子认证服务有限公司", "示范证书状态查询"),
+    "person": ("示范电子认证服务有限公司", "示范个人事件证书签发机构"),
+    "person-ocsp": ("示范电子认证服务有限公司", "示范事件证书状态查询"),
     "tsa-root": ("示范时间戳服务中心", "示范时间戳根证书"),
     "tsa-ocsp": ("示范时间戳服务中心", "示范时间戳证书状态查询"),
     "tsa": ("示范时间戳服务中心", "示范时间戳签发"),
@@ -52,6 +56,25 @@ _ENTITIES = {
 def timestamp_url(public_url: str) -> str:
     """Where the RFC 3161 service answers."""
     return f"{public_url}/{ARCHITECTURE}/tsa/tsa"
+
+
+def certificate_file(root: Path, label: str) -> Path:
+    return root / "authority" / "certs" / f"{label}.cert.pem"
+
+
+def key_file(root: Path, label: str) -> Path:
+    """A key the authority itself holds."""
+    return root / "authority" / "keys" / f"{label}.key.pem"
+
+
+def certificate(root: Path, label: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(certificate_file(root, label).read_bytes())
+
+
+def private_key(root: Path, label: str) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(key_file(root, label).read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def _usage(*bits: str) -> dict[str, Any]:
@@ -106,6 +129,8 @@ def _certificates(now: datetime) -> dict[str, dict[str, Any]]:
         "root": spec("root", 20, ca, ca_usage),
         "interm": spec("root", 15, issuing_ca, ca_usage, *_revocation("root", None, "root")),
         "interm-ocsp": spec("interm", 10, _usage("digital_signature"), ocsp_only, no_check),
+        "person": spec("root", 15, issuing_ca, ca_usage, *_revocation("root", None, "root")),
+        "person-ocsp": spec("person", 10, _usage("digital_signature"), ocsp_only, no_check),
         "seal": spec("interm", 3, signer_usage, *of_interm),
         "application": spec("interm", 3, signer_usage, *of_interm),
         "evidence": spec("interm", 3, signer_usage, *of_interm),
@@ -122,7 +147,7 @@ def _configuration(public_url: str, certificates: dict[str, dict[str, Any]], iss
         for label, spec in certificates.items()
     }
     keys: dict[str, dict[str, Any]] = {label: {"path": f"{label}.key.pem"} for label in _AUTHORITY}
-    keys |= {label: {"path": f"{label}.pub.pem", "public-only": True} for label in _SUBSCRIBERS}
+    keys |= {label: {"path": f"{label}.pub.pem", "public-only": True} for label in SUBSCRIBERS}
     return {
         "external-url-prefix": public_url,
         "keysets": {ARCHITECTURE: {"path-prefix": "keys", "keys": keys}},
@@ -185,7 +210,10 @@ def is_made(root: Path, public_url: str | None = None) -> bool:
     path = configuration_file(root)
     if not path.exists():
         return False
-    return public_url is None or yaml.safe_load(path.read_text())["external-url-prefix"] == public_url
+    made = yaml.safe_load(path.read_text())
+    if set(made["pki-architectures"][ARCHITECTURE]["certs"]) != {*_AUTHORITY, *SUBSCRIBERS}:
+        return False
+    return public_url is None or made["external-url-prefix"] == public_url
 
 
 def make_authority(root: Path, public_url: str, now: datetime) -> None:
@@ -198,21 +226,21 @@ def make_authority(root: Path, public_url: str, now: datetime) -> None:
         return
     home = root / "authority"
     for label in _AUTHORITY:
-        _make_key(home / "keys" / f"{label}.key.pem", None)
-    for label in _SUBSCRIBERS:
+        _make_key(key_file(root, label), None)
+    for label in SUBSCRIBERS:
         _make_key(root / "keys" / f"{label}.key.pem", home / "keys" / f"{label}.pub.pem")
-    kept = tuple(label for label in _ROOTS if (home / "certs" / f"{label}.cert.pem").exists())
+    kept = tuple(label for label in _ROOTS if certificate_file(root, label).exists())
     certificates = _certificates(now)
     config = CertomancerConfig(
         _configuration(public_url, certificates, kept), key_search_dir=str(home), config_search_dir=str(home)
     )
     architecture = config.get_pki_arch(ArchLabel(ARCHITECTURE))
     issued: dict[str, bytes] = {}
-    for label in (*_AUTHORITY, *_SUBSCRIBERS):
+    for label in (*_AUTHORITY, *SUBSCRIBERS):
         issued[label] = pem.armor("CERTIFICATE", architecture.get_cert(CertLabel(label)).dump())
-        write_public(home / "certs" / f"{label}.cert.pem", issued[label])
+        write_public(certificate_file(root, label), issued[label])
     insurer_chain = issued["interm"] + issued["root"]
-    for label in _SUBSCRIBERS:
+    for label in SUBSCRIBERS:
         write_public(root / "certs" / f"{label}.cert.pem", issued[label])
         write_public(root / "certs" / f"{label}.chain.pem", issued[label] + insurer_chain)
     trust = root / "trust"
@@ -235,12 +263,13 @@ async def _malformed_is_refused(
         raise web.HTTPBadRequest(text="malformed request") from error
 
 
-def build_app(root: Path) -> web.Application:
-    """TSA, OCSP, CRL and certificate repository. Without certomancer's pages, which hand out private
-    keys, and without its header that sets the clock, which would let anyone backdate a timestamp.
+def build_app(root: Path, more: Iterable[web.RouteDef] = ()) -> web.Application:
+    """TSA, CRL and certificate repository, and `more` that is answered otherwise. Without certomancer's pages, which
+    hand out private keys, and without its header that sets the clock, which would let anyone backdate a timestamp.
     """
     config = CertomancerConfig.from_file(str(configuration_file(root)))
     app = build_animator_app(config.pki_archs, with_web_ui=False, allow_time_override=False)
+    app.add_routes(more)
     app.middlewares.append(_malformed_is_refused)
     return app
 

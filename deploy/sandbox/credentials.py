@@ -93,6 +93,10 @@ class Credentials:
         return self.root / "keys" / "sms-provider.key"
 
     @property
+    def authority_key(self) -> Path:
+        return self.root / "keys" / "authority.key"
+
+    @property
     def app_webhook_secret(self) -> Path:
         return self.root / "keys" / "insurer-app.whsec"
 
@@ -128,7 +132,7 @@ def make_credentials(root: Path, settings: SandboxSettings, now: datetime) -> Cr
     _rsa_pair(credentials.platform_key, credentials.platform_certificate, "payment channel stand-in", now)
     if not credentials.api_v3_key.exists():
         write_secret(credentials.api_v3_key, secrets.token_hex(16).encode())
-    for path in (credentials.face_key, credentials.sms_key):
+    for path in (credentials.face_key, credentials.sms_key, credentials.authority_key):
         if not path.exists():
             write_secret(path, secrets.token_hex(32).encode())
     if not credentials.app_webhook_secret.exists():

@@ -20,6 +20,8 @@ from deploy.sandbox.records import Document, Records
 log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
+LOOK_AGAIN_SECONDS = 1.0
+"""What is owed later is owed by the wall clock, and that may be set meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Deliveries:
         self.records.put(self.kind, delivery_id, entry, tag="owed")
         self._wake.set()
 
+    def all(self) -> list[Document]:
+        """Owed, taken and given up, oldest first."""
+        return self.records.find(self.kind)
+
     async def run(self) -> None:
         """Sends until cancelled."""
         async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
@@ -73,7 +79,8 @@ class Deliveries:
                 task.add_done_callback(lambda _, sent=entry["id"]: self._sent(sent))
         later = [entry["due"] - now for entry in waiting if entry["due"] > now]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout=min(later, default=None))
+            timeout = min(*later, LOOK_AGAIN_SECONDS) if later else None
+            await asyncio.wait_for(self._wake.wait(), timeout)
 
     def _sent(self, delivery_id: str) -> None:
         self._sending.pop(delivery_id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,8 +17,9 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.sandbox import authority
+from deploy.sandbox import authority, ocsp
 from deploy.sandbox.credentials import make_credentials, write_public
+from deploy.sandbox.event_certificates import EventCertificates
 from deploy.sandbox.face_platform import FacePlatform
 from deploy.sandbox.insurer_app import InsurerApp
 from deploy.sandbox.records import Records
@@ -30,13 +32,19 @@ _ALWAYS = ("/healthz", "/readyz", "/sandbox/outage")
 
 
 class Outage(BaseModel):
-    """A party that answers late, or with an error, for the next `remaining` requests (None: all)."""
+    """A party that answers late, or with an error, the next `remaining` requests it meets (None: all)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     delay_seconds: Annotated[float, Field(ge=0, le=600)] = 0
     remaining: Annotated[int, Field(ge=1)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] = 1
+    """Of the requests, which it is decides chance."""
+    path: str = "/"
+    """Only requests for what begins so."""
+    done: bool = False
+    """What is asked is done all the same; only the answer is late or lost."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +64,20 @@ def _with_switches(party_app: web.Application, prefix: str, records: Records) ->
     ) -> web.StreamResponse:
         nonlocal outage
         current = outage
-        if current is None or request.path.removeprefix(prefix) in _ALWAYS:
+        path = request.path.removeprefix(prefix)
+        if current is None or path in _ALWAYS or not path.startswith(current.path):
+            return await handler(request)
+        if random.random() >= current.share:  # noqa: S311 - weather, no secret
             return await handler(request)
         if current.remaining is not None:
             left = current.remaining - 1
             outage = current.model_copy(update={"remaining": left}) if left else None
+        answer = await handler(request) if current.done else None
         if current.delay_seconds:
             await asyncio.sleep(current.delay_seconds)
         if current.status is not None:
             return web.json_response({"code": "SYSTEM_ERROR", "message": "系统异常，请稍后重试"}, status=current.status)
-        return await handler(request)
+        return answer or await handler(request)
 
     async def show(_request: web.Request) -> web.Response:
         return web.json_response(None if outage is None else outage.model_dump())
@@ -128,19 +140,28 @@ async def running(settings: SandboxSettings, clock: Callable[[], float] = time.t
 
         # By the parties' own clock: whoever speaks to them by that clock finds the certificates in force.
         credentials = make_credentials(root, settings, datetime.fromtimestamp(clock(), UTC))
-        if not authority.is_made(root):
-            authority.make_authority(root, urls[Party.AUTHORITY], datetime.now(UTC))
+        # Again at another address: certificates say where their status is asked for.
+        authority.make_authority(root, urls[Party.AUTHORITY], datetime.now(UTC))
         records = Records(root / "parties" / "records.sqlite3")
         stack.callback(records.close)
 
         wechat = WeChatPay(settings, records, ChannelKeys.load(credentials), urls[Party.WECHAT], clock)
         insurer_app = InsurerApp(settings, records, credentials.app_webhook_secret.read_text(), urls[Party.APP], clock)
         face_key, sms_key = credentials.face_key.read_bytes(), credentials.sms_key.read_bytes()
+        authority_key = credentials.authority_key.read_bytes()
+        persons = EventCertificates(settings, records, authority_key, urls[Party.AUTHORITY], root, clock)
         apps = {
             Party.WECHAT: wechat.app(),
             Party.FACE: FacePlatform(settings, records, face_key, urls[Party.FACE], clock).app(),
             Party.SMS: SmsProvider(settings, records, sms_key, urls[Party.SMS], clock).app(),
-            Party.AUTHORITY: authority.build_app(root),
+            Party.AUTHORITY: authority.build_app(
+                root,
+                (
+                    *persons.routes(),
+                    ocsp.responder(root, "interm", "interm-ocsp", ocsp.of_files(root, authority.SUBSCRIBERS)),
+                    ocsp.responder(root, "tsa-root", "tsa-ocsp", ocsp.of_files(root, ("tsa",))),
+                ),
+            ),
             Party.APP: insurer_app.app(),
         }
         prefixed = settings.port is not None

@@ -267,6 +267,8 @@ class WeChatPay:
                 web.post("/pay", self._pay_form),
                 web.post("/sandbox/pay/{prepay_id}", self._pay_json),
                 web.get("/sandbox/ledger", self._ledger),
+                web.get("/sandbox/orders/{out_trade_no}", self._order_page),
+                web.get("/sandbox/notifications", self._notifications_sent),
                 web.get("/sandbox/faults", self._show_faults),
                 web.post("/sandbox/faults", self._set_faults),
                 web.delete("/sandbox/faults", self._clear_faults),
@@ -763,6 +765,20 @@ class WeChatPay:
                 "entries": entries,
                 "refused": refused,
             }
+        )
+
+    async def _order_page(self, request: web.Request) -> web.Response:
+        """Where an order is paid, for who knows its number and not yet the merchant's link."""
+        order = self._records.get("order", request.match_info["out_trade_no"])
+        if order is None:
+            return web.json_response({"result": "refused", "reason": "unknown_order"}, status=404)
+        return web.json_response({"pay_url": f"{self._public_url}/pay?prepay_id={order['prepay_id']}"})
+
+    async def _notifications_sent(self, _request: web.Request) -> web.Response:
+        """Every notification, oldest first: how often it was sent, and what the merchant answered last."""
+        told = ({"answer": None, **entry} for entry in self.notifications.all())
+        return web.json_response(
+            {"notifications": [{key: each[key] for key in ("what", "number", "attempts", "answer")} for each in told]}
         )
 
     async def _show_faults(self, _request: web.Request) -> web.Response:

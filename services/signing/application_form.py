@@ -1,26 +1,31 @@
 """The application form (统一投保单): one layout for every product, filled from data.
 
-The form is rendered with an empty signature field and shown to the customer: those bytes are the first revision.
-Signing appends to them; the handwriting becomes the appearance of the field, so what the customer saw is a byte
-prefix of what was signed, and its hash can be checked in the final file.
+The form is rendered with two empty fields and shown to the customer: those bytes are the first revision. Signing
+appends to them; the handwriting becomes the appearance of the customer's field, so what the customer saw is a byte
+prefix of what was signed, and its hash can be checked in the final file. The insurer's seal is appended to that.
 """
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from contracts import Contract
-from contracts.values import Fen, Instant
+from contracts.facts.signing import FormsSigned
+from contracts.values import CommittedFile, Fen, Instant, Sha256, canonical_json, sha256_hex
+from servicekit.documents.appearance import Appearance
 from servicekit.documents.paper import paper_time
 from servicekit.documents.render import Job
 from servicekit.documents.seal import Certify, Sealer, field_size
 from servicekit.documents.sheet import Amount, Cover, Row, Section, Text, check_totals
+from servicekit.documents.status import Proofs
+from services.signing.event_certificate import act_of
 from services.signing.strokes import Handwriting, appearance
 
 TEMPLATES = Path(__file__).parent / "templates"
 SIGNATURE_FIELD = "signature"
+SEAL_FIELD = "seal"
 
 
 class Question(Contract):
@@ -89,18 +94,61 @@ def form_job(form: ApplicationForm) -> Job:
     )
 
 
-async def sign_form(preview: bytes, handwriting: Handwriting, sealer: Sealer, at: datetime) -> bytes:
-    """The previewed form with the handwriting in its signature field, certified and timestamped.
+class Statement(Contract):
+    """What the customer's signature states beside the bytes it covers, as a signed attribute (docs/evidence.md)."""
 
-    Certifying (DocMDP, further signatures allowed): any other change shows. ``preview`` is a byte prefix of the
-    result. Raises NoSuchField, TimestampUnavailable (transient).
+    format: Literal[1] = 1
+    act: Sha256
+    """Hash of the device's proof of the act of signing."""
+    preview: Sha256
+    """Of the bytes of the first revision: what was shown."""
+    form: Sha256
+    """The first revision's commitment, by which facts and the act name it."""
+    strokes: Sha256
+    """The strokes' commitment."""
+    legibility: str
+    checks: Sha256
+    """Of the canonical JSON of all checks of the handwriting, as the fact has them."""
+
+
+def statement_of(signed: FormsSigned, form: CommittedFile, preview: bytes) -> Statement:
+    return Statement(
+        act=act_of(signed),
+        preview=sha256_hex(preview),
+        form=form.commitment,
+        strokes=signed.strokes.commitment,
+        legibility=signed.legibility,
+        checks=sha256_hex(canonical_json([check.model_dump(mode="json") for check in signed.ink_checks])),
+    )
+
+
+async def sign_form(
+    preview: bytes, handwriting: Handwriting, statement: Statement, customer: Sealer, name: str, at: datetime
+) -> bytes:
+    """The previewed form with the customer's signature: the handwriting in its field, certified and timestamped.
+
+    Certifying (DocMDP, filling in allowed): beside the insurer's seal any change shows. ``preview`` is a byte
+    prefix of the result. Raises NoSuchField, TimestampUnavailable (transient).
     """
     width, height = field_size(preview, SIGNATURE_FIELD)
-    return await sealer.seal(
+    return await customer.seal(
         preview,
         field=SIGNATURE_FIELD,
         at=at,
         appearance=appearance(handwriting, width, height),
         certify=Certify.FURTHER_SIGNATURES,
+        name=name,
         reason="投保人签署投保单",
+        statement=canonical_json(statement.model_dump(mode="json")),
+    )
+
+
+async def seal_form(signed: bytes, look: Appearance, insurer: Sealer, proofs: Proofs, at: datetime) -> bytes:
+    """The signed form under the insurer's seal, in the field prepared for it, whose lock covers the document.
+
+    ``proofs`` show that every certificate in it was in force; they lie under the seal. ``signed`` is a byte prefix
+    of the result. Raises NoSuchField, TimestampUnavailable (transient).
+    """
+    return await insurer.seal(
+        signed, field=SEAL_FIELD, at=at, appearance=look, reason="保险人受理投保单", proofs=proofs
     )

@@ -17,7 +17,8 @@ from products import Product
 from servicekit.journeys import JourneyState
 
 FORM = "application_form"
-FORM_VERSION = "2026.1"
+FORM_VERSION = "2026.2"
+"""Of the layout. What is not yet signed is drawn anew when it changes."""
 
 
 class SigningState(JourneyState):
@@ -25,6 +26,8 @@ class SigningState(JourneyState):
     tries: int = 0
     """Signatures that could not be taken."""
     sealed_forms: dict[str, FormOffered] = {}
+    pending_forms: dict[str, str] = {}
+    """Product → what its signed form waits for."""
 
 
 def evolve(state: SigningState, fact: Fact) -> SigningState:
@@ -41,6 +44,9 @@ def evolve(state: SigningState, fact: Fact) -> SigningState:
                 reviewed=True,
             )
             changes["sealed_forms"] = {**state.sealed_forms, fact.product: offered}
+            changes["pending_forms"] = {p: why for p, why in state.pending_forms.items() if p != fact.product}
+        case facts.FormPending():
+            changes["pending_forms"] = {**state.pending_forms, fact.product: fact.reason}
         case _:
             pass
     return state.model_copy(update=changes)
@@ -63,9 +69,11 @@ def answers_commitment(progress: Progress, product: str) -> str | None:
 
 
 def current_form(progress: Progress, terms: ProductTerms) -> FormPrepared | None:
-    """The product's form, if it says what is confirmed and answered now."""
+    """The product's form, if it says what is confirmed and answered now; unsigned, only in the layout of now."""
     form = progress.confirmations.forms.get(terms.product)
     if form is None or form.lock != terms.lock or form.answers != answers_commitment(progress, terms.product):
+        return None
+    if progress.signed is None and form.form_version != FORM_VERSION:
         return None
     return form
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from aiohttp import ClientSession, ClientTimeout
+from cryptography.x509 import load_pem_x509_certificates
 
 from contracts.commands.base import Done
 from contracts.commands.signing import (
@@ -33,22 +34,27 @@ from contracts.facts.base import Fact
 from contracts.facts.proposal import JourneyOpened, ProductTerms
 from contracts.facts.signing import FormPrepared
 from contracts.problems import Refuse
-from contracts.values import CommittedFile, sha256_hex
+from contracts.values import CommittedFile, Sha256, sha256_hex
 from products import Product, Release, Releases
 from products.layout import Formats, cover_lines, draw, without
 from products.opened import committed, values
 from servicekit.documents import timestamp
-from servicekit.documents.fonts import MissingGlyph
+from servicekit.documents.fonts import MissingGlyph, load
+from servicekit.documents.keys import MEMORY, open_key
 from servicekit.documents.paper import paper_date, paper_period, paper_time, yuan
 from servicekit.documents.render import Renderer, RenderSettings
-from servicekit.documents.seal import Sealer, SigningKey, TimestampUnavailable
+from servicekit.documents.round_seal import round_seal
+from servicekit.documents.seal import Sealer, SigningKey
 from servicekit.documents.sheet import Amount, Cover, Section, fitted_row
+from servicekit.documents.status import CertificateStatus
 from servicekit.service import Admitted, Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from servicekit.store import Document, VersionConflict
 from services.signing import ink, rules, strokes
-from services.signing.application_form import ApplicationForm, DocumentRead, form_job, sign_form
+from services.signing.application_form import ApplicationForm, DocumentRead, form_job
 from services.signing.application_form import Question as FormQuestion
+from services.signing.completion import Completion, Incomplete
+from services.signing.event_certificate import CertificateAuthority
 from services.signing.rules import SigningState
 
 log = logging.getLogger(__name__)
@@ -71,6 +77,7 @@ OWN_PLACE: Final = frozenset(
     )
 )
 """What the form has places of its own for; a product's rows that name them are not printed twice."""
+SEAL_CAPTION: Final = "投保受理专用章"
 BOX: Final = 300
 """Pixels: the one size all boxes are brought to before they are drawn."""
 
@@ -78,11 +85,20 @@ BOX: Final = 300
 class SigningSettings(Settings):
     service: ClassVar[str] = "signing"
 
-    signing_key_file: Path
-    """P-256 key of the application seal, PEM."""
+    signing_key: str
+    """Of the application seal: a PEM file, or a PKCS#11 URI."""
     signing_chain_file: Path
     """Its certificate, then those above it, PEM."""
     signing_tsa_url: str
+    signing_tsa_chain_file: Path
+    """What stands above the timestamp authority's certificate, PEM."""
+    signing_ca_url: str
+    """The authority that issues one-time certificates."""
+    signing_ca_key_file: Path
+    """Shared with it: signs what is asked of it."""
+    signing_ca_client_id: str = "toubao"
+    signing_one_time_keys: str = MEMORY
+    """Where one-time keys are made: empty for memory, or a PKCS#11 URI."""
     signing_workers: int = 1
 
 
@@ -97,12 +113,32 @@ class Signing(Service[SigningState, SigningSettings]):
         self.releases = Releases(self.set.releases_dir)
         self.drafts = ground.store.collection("drafts")
         self.written = ground.store.collection("written_strokes")
-        self.renderer = Renderer(RenderSettings(fonts=self.set.fonts_dir, workers=self.set.signing_workers))
+        self.renderer = Renderer(
+            RenderSettings(fonts=self.set.fonts_dir, workers=self.set.signing_workers), self.metrics.pool_queue.set
+        )
 
     async def open(self) -> None:
-        key = SigningKey.load(self.set.signing_key_file.read_bytes(), self.set.signing_chain_file.read_bytes())
+        key = SigningKey.load(open_key(self.set.signing_key), self.set.signing_chain_file.read_bytes())
         self.http = ClientSession(timeout=ClientTimeout(total=10))
-        self.sealer = Sealer(key, timestamp.authority(self.set.signing_tsa_url, self.http))
+        watched = self.metrics.outside("authority")
+        self.stamper = timestamp.authority(self.set.signing_tsa_url, self.http, watched=watched)
+        self.insurer = Sealer(key, self.stamper)
+        self.completion = Completion(
+            self.insurer,
+            self.stamper,
+            load_pem_x509_certificates(self.set.signing_tsa_chain_file.read_bytes()),
+            CertificateAuthority(
+                self.set.signing_ca_url,
+                self.set.signing_ca_client_id,
+                self.set.signing_ca_key_file.read_bytes(),
+                self.http,
+                self.now,
+                keys=self.set.signing_one_time_keys,
+                watched=watched,
+            ),
+            CertificateStatus(self.http, self.now, watched=watched),
+        )
+        self.outlines = load(self.set.fonts_dir).outline_sources()
         await self.renderer.start()
 
     async def close(self) -> None:
@@ -322,28 +358,52 @@ class Signing(Service[SigningState, SigningSettings]):
         return False
 
     async def work(self, journey_id: str, state: SigningState) -> None:
-        """Seals what was signed: the handwriting becomes the appearance of the form's signature field."""
+        """Completes what was signed: each form gets the customer's signature, then the insurer's seal.
+
+        What no authority helps to complete is pending, on record, and tried again.
+        """
         signed = state.progress.signed
         assert signed is not None
+        opened = state.progress.check_opened()
+        name = await self.vault.open_text(journey_id, opened.policyholder.name)
         given = Handwriting.model_validate_json(await self.vault.open(journey_id, signed.strokes))
-        for form in rules.to_seal(state):
-            preview = await self.vault.open(journey_id, form.form)
-            try:
-                pdf = await sign_form(preview, _one_size(given), self.sealer, signed.signed_at)
-            except TimestampUnavailable:
-                raise Refuse("timestamp_unavailable") from None
-            sealed = facts.FormSealed(
-                at=self.now(),
-                product=form.product,
-                form_no=form.form_no,
-                form=await self.vault.seal_file(journey_id, pdf, "application/pdf"),
-                first_revision=form.form.commitment,
-            )
+        insurers = {p: product.insurer.name for p, product in self.releases.get(opened.release).products.items()}
+        waiting = rules.to_seal(state)
+        try:
+            async with self.completion.act(signed, name) as act:
+                while waiting:
+                    form, *waiting = waiting
+                    preview = await self.vault.open(journey_id, form.form)
+                    look = await asyncio.to_thread(round_seal, insurers[form.product], SEAL_CAPTION, self.outlines)
+                    pdf = await act.complete(preview, form.form, _one_size(given), look)
+                    await self._sealed(journey_id, form, pdf, act.certificate)
+        except Incomplete as why:
+            for form in rules.to_seal(await self.journeys.state(journey_id)):
+                await self._pending(journey_id, form.product, why.code)
+            raise Refuse(why.code) from None
 
-            async def decision(now: SigningState, sealed: facts.FormSealed = sealed) -> list[Fact]:
-                return [] if sealed.product in now.sealed_forms else [sealed]
+    async def _sealed(self, journey_id: str, form: FormPrepared, pdf: bytes, certificate: Sha256) -> None:
+        sealed = facts.FormSealed(
+            at=self.now(),
+            product=form.product,
+            form_no=form.form_no,
+            form=await self.vault.seal_file(journey_id, pdf, "application/pdf"),
+            first_revision=form.form.commitment,
+            certificate=certificate,
+        )
 
-            await self.journeys.append(journey_id, decision)
+        async def decision(now: SigningState) -> list[Fact]:
+            return [] if sealed.product in now.sealed_forms else [sealed]
+
+        await self.journeys.append(journey_id, decision)
+
+    async def _pending(self, journey_id: str, product: str, reason: str) -> None:
+        async def decision(now: SigningState) -> list[Fact]:
+            if product in now.sealed_forms or now.pending_forms.get(product) == reason:
+                return []
+            return [facts.FormPending(at=self.now(), product=product, reason=reason)]
+
+        await self.journeys.append(journey_id, decision)
 
     # -- reading it all back -------------------------------------------------------------------------------
 

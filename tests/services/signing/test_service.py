@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from contracts.commands.evidence import Attest
@@ -30,13 +33,14 @@ from deploy.sandbox.process import running
 from deploy.sandbox.settings import Party, SandboxSettings
 from deploy.simulator.device import Device
 from deploy.simulator.hand import writes
-from services.signing.rules import SigningState, evolve
+from services.signing.rules import FORM_VERSION, SigningState, evolve
 from services.signing.service import Signing
-from tests.desk import Desk, desk
+from tests.desk import Clock, Desk, desk
 from tests.nats_server import NatsServer
 from tests.prepared import sandbox_keys
 from tests.purchase import Purchase, published, purchase
 from tests.servicekit.documents.prepared import fonts_folder
+from tests.services.signing.typography import faults
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
@@ -45,15 +49,32 @@ pytestmark = pytest.mark.usefixtures("warm_workers")
 async def at(nats: NatsServer, tmp_path: Path) -> AsyncIterator[Desk]:
     published(tmp_path / "releases")
     keys = sandbox_keys(tmp_path / "sandbox")
-    async with running(SandboxSettings(data_dir=keys, port=0)) as sandbox:
+    # Authorities date what they sign by the machine's clock.
+    clock = Clock(datetime.now(UTC))
+    async with running(SandboxSettings(data_dir=keys, port=0), lambda: clock().timestamp()) as sandbox:
         more = {
-            "signing_key_file": keys / "keys/application.key.pem",
+            "signing_key": str(keys / "keys/application.key.pem"),
             "signing_chain_file": keys / "certs/application.chain.pem",
             "signing_tsa_url": sandbox.urls[Party.AUTHORITY] + "/sandbox/tsa/tsa",
+            "signing_tsa_chain_file": keys / "trust/tsa-chain.pem",
+            "signing_ca_url": sandbox.urls[Party.AUTHORITY],
+            "signing_ca_key_file": keys / "keys/authority.key",
             "fonts_dir": fonts_folder(),
         }
-        async with desk(Signing, tmp_path, nats, **more) as opened:
+        async with desk(Signing, tmp_path, nats, clock=clock, **more) as opened:
             yield opened
+
+
+@asynccontextmanager
+async def out_of_order(at: Desk, path: str) -> AsyncIterator[None]:
+    """The authority answers 503 to what begins so."""
+    url = f"{at.service.set.signing_ca_url}/sandbox/outage"
+    async with aiohttp.ClientSession() as http:
+        async with http.post(url, json={"status": 503, "path": path}) as answer:
+            assert answer.status == 200
+        yield
+        async with http.delete(url) as answer:
+            assert answer.status == 200
 
 
 @pytest.fixture
@@ -87,6 +108,54 @@ async def made(at: Desk, journey: str, kind: type[Fact]) -> list[Any]:
     return [fact for fact in await at.made(journey) if isinstance(fact, kind)]
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/v1/event-certificates", "certificate_unavailable"),
+        ("/sandbox/ocsp/person", "certificate_unavailable"),
+        ("/sandbox/tsa", "timestamp_unavailable"),
+    ],
+)
+async def test_I33_what_an_authority_does_not_answer_is_pending_and_mended_later(
+    ready: Purchase, path: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    async with out_of_order(at, path):
+        await at.act(SignForms, journey, signature(view, hand()))
+
+        async def pending() -> bool:
+            return len(await made(at, journey, facts.FormPending)) == len(view.forms)
+
+        await at.eventually(pending, seconds=30)
+        assert {fact.reason for fact in await made(at, journey, facts.FormPending)} == {reason}
+        assert await made(at, journey, facts.FormSealed) == []
+        shown = await at.ask(ViewSigning(journey_id=journey))
+        assert shown.sealed == (), "no form is handed out before"
+
+    async def sealed() -> bool:
+        return len(await made(at, journey, facts.FormSealed)) == len(view.forms)
+
+    await at.eventually(sealed, seconds=60)
+    # Once for each form, however often it was tried.
+    assert len(await made(at, journey, facts.FormPending)) == len(view.forms)
+    state = await at.service.journeys.state(journey)
+    assert state.pending_forms == {}
+    assert "王小明" not in caplog.text
+
+
+async def test_a_form_of_an_older_layout_is_drawn_anew_and_not_signed(
+    ready: Purchase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, journey = ready.at, ready.journey_id
+    view = await reviewed(ready)
+    monkeypatch.setattr("services.signing.rules.FORM_VERSION", "2031.1")
+    assert await at.refused(at.act(SignForms, journey, signature(view, hand()))) == "forms_not_prepared"
+    again = await at.act(PrepareForms, journey)
+    assert {form.form_version for form in again.forms} == {"2031.1"}
+    assert not any(form.reviewed for form in again.forms)
+
+
 async def test_one_act_signs_every_form_and_the_seal_keeps_what_was_previewed(ready: Purchase) -> None:
     at, journey = ready.at, ready.journey_id
     view = await reviewed(ready)
@@ -107,6 +176,7 @@ async def test_one_act_signs_every_form_and_the_seal_keeps_what_was_previewed(re
     previews = {form.product: form.form for form in view.forms}
     for fact in await made(at, journey, facts.FormSealed):
         preview = await at.vault.open(journey, previews[fact.product])
+        assert faults(preview, form_number=fact.form_no, form_version=FORM_VERSION) == []
         final = await at.vault.open(journey, fact.form)
         assert final.startswith(preview), "what the customer saw is a prefix of what was signed"
         assert fact.first_revision == previews[fact.product].commitment
