@@ -9,7 +9,7 @@ from typing import Final
 from contracts.commands.disclosure import ReadingProgress
 from contracts.facts import disclosure as facts
 from contracts.facts.base import Fact
-from contracts.problems import FieldFault, Refuse
+from contracts.problems import FieldFault, Refuse, pointer
 from contracts.progress import Progress
 from contracts.values import Contract, DocumentRef, Instant, sha256_hex
 from products import Document, Question
@@ -17,6 +17,10 @@ from servicekit.journeys import JourneyState
 
 LONGEST_SILENCE: Final = timedelta(seconds=15)
 """Between two signs of life of a reading page no more than this counts: a phone laid aside reads nothing."""
+
+
+CLOCK_SET: Final = timedelta(seconds=1)
+"""Where the clock on the wall and one that only counts differ by more, somebody has set the first."""
 
 
 class Opened(Contract):
@@ -68,14 +72,29 @@ class Reading(Contract):
     seen: frozenset[str] = frozenset()
     end_reached_at: Instant | None = None
 
-    def sign(self, at: datetime, paragraphs: Iterable[str], *, at_end: bool, visible: bool) -> Reading:
-        """The page showed itself at ``at`` (server time): time since the last sign counts if it was visible then."""
-        gone = min(max(at - self.last_sign, timedelta(0)), LONGEST_SILENCE) if self.visible else timedelta(0)
+    def sign(
+        self,
+        at: datetime,
+        paragraphs: Iterable[str],
+        *,
+        at_end: bool,
+        visible: bool,
+        passed: timedelta | None = None,
+    ) -> Reading:
+        """The page showed itself at ``at`` (server time): time since the last sign counts if it was visible then.
+
+        ``passed``: what a clock that nobody can set has counted since then, where it is known. Setting the other
+        makes nobody read faster, and takes nothing from them.
+        """
+        gone, last_sign = at - self.last_sign, max(at, self.last_sign)
+        if passed is not None and abs(gone - passed) > CLOCK_SET:
+            gone, last_sign = passed, at
+        counted = min(max(gone, timedelta(0)), LONGEST_SILENCE) if self.visible else timedelta(0)
         return Reading(
             opened_at=self.opened_at,
-            last_sign=max(at, self.last_sign),
+            last_sign=last_sign,
             visible=visible,
-            dwell_ms=self.dwell_ms + int(gone / timedelta(milliseconds=1)),
+            dwell_ms=self.dwell_ms + int(counted / timedelta(milliseconds=1)),
             seen=self.seen | frozenset(paragraphs),
             end_reached_at=self.end_reached_at or (at if at_end else None),
         )
@@ -135,7 +154,7 @@ def check_answers(questions: Iterable[Question], answers: Mapping[str, str], *, 
     """Every question answered with one of its answers, and nothing else. Raises ``Refuse``."""
     asked = {question.code: question for question in questions}
     faults = [
-        FieldFault(pointer=f"/answers/{code}", code="unknown_field", detail="没有这个问题。")
+        FieldFault(pointer=pointer("answers", code), code="unknown_field", detail="没有这个问题。")
         for code in answers
         if code not in asked
     ]

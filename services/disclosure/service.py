@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import ClassVar
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
 
 from pydantic import Field, model_validator
 
@@ -39,6 +40,9 @@ from servicekit.store import VersionConflict
 from services.disclosure import rules
 from services.disclosure.rules import DisclosureState
 
+SIGNS_KEPT: Final = 10_000
+"""How many readings a process remembers the last sign of."""
+
 
 class DisclosureSettings(Settings):
     service: ClassVar[str] = "disclosure"
@@ -68,6 +72,8 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
         """Journey and device session → the document whose page is in front."""
         self.shown = ground.store.collection("shown_points")
         self.scale = self.set.disclosure_dwell_scale
+        self._signs: dict[str, float] = {}
+        """Reading → ``ticks`` at its last sign, of the latest readings this process has seen."""
 
     def evolve(self, state: DisclosureState, fact: Fact) -> DisclosureState:
         return rules.evolve(state, fact)
@@ -89,6 +95,7 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
         # The page is new: what passed since the old one's last sign was not reading.
         reading = reading.model_copy(update={"last_sign": act.at, "visible": True})
         await self._brought_forward(act.journey_id, document, attempt)
+        self._passed(act, document, anew=True)
         await self._keep_reading(act.journey_id, document, attempt, reading)
         known = state.opened_in(document, attempt)
         opened = facts.DocumentOpened(at=act.at, document=document, attempt=attempt, proof=act.proof)
@@ -108,6 +115,7 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
             rules.known_paragraphs(text, act.arguments.paragraphs),
             at_end=act.arguments.at_end,
             visible=act.arguments.visible,
+            passed=self._passed(act, document, anew=True),
         )
         await self._keep_reading(act.journey_id, document, act.judgement.attempt, reading)
         return rules.progress_of(reading, text, self.scale)
@@ -122,7 +130,8 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
         reading = await self._reading(act.journey_id, document, attempt)
         if reading is not None:
             reading = await self._in_front(act.journey_id, document, attempt, reading)
-            reading = reading.sign(act.at, (), at_end=False, visible=True)
+            passed = self._passed(act, document, anew=False)
+            reading = reading.sign(act.at, (), at_end=False, visible=True, passed=passed)
         reading = rules.check_read(reading, text, self.scale)
         assert reading.end_reached_at is not None
         confirmed = facts.DocumentConfirmed(
@@ -159,6 +168,19 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
     async def _reading(self, journey_id: str, document: DocumentRef, attempt: int) -> rules.Reading | None:
         kept = await self.readings.get(f"{journey_id}/{rules.place(document, attempt)}")
         return None if kept is None else rules.Reading.model_validate(kept.state)
+
+    def _passed(self, act: Admitted[Any], document: DocumentRef, *, anew: bool) -> timedelta | None:
+        """Since the last sign of a reading, if this process has seen it; ``anew``: this is one. Counted up to when the
+        act came in: what it waits for here is not reading.
+        """
+        place, ticks = f"{act.journey_id}/{rules.place(document, act.judgement.attempt)}", act.ticks
+        last = self._signs.get(place)
+        if anew:
+            self._signs.pop(place, None)
+            self._signs[place] = ticks
+            if len(self._signs) > SIGNS_KEPT:
+                del self._signs[next(iter(self._signs))]
+        return None if last is None else timedelta(seconds=ticks - last)
 
     async def _in_front(
         self, journey_id: str, document: DocumentRef, attempt: int, reading: rules.Reading
@@ -256,7 +278,8 @@ class Disclosure(Service[DisclosureState, DisclosureSettings]):
         kept = await self.shown.get(place) or Stored(place)
         if not kept.version:
             kept.state = {"at": act.at.isoformat()}
-            await self.shown.save(kept)
+            with suppress(VersionConflict):  # shown twice at once: the first counts
+                await self.shown.save(kept)
         return Done()
 
     @answers(AcknowledgePoint)

@@ -72,15 +72,14 @@ class Chains(Journeys[EvidenceState]):
         path.reverse()
         return path if link == head else None
 
-    async def _save(self, document: Document) -> Document:
+    async def _save(self, document: Document, state: EvidenceState) -> EvidenceState:
         """Evidence's own facts join the chain as they are saved."""
-        state = self._load(document)
         fresh = document.facts[state.chained :]
         if fresh:
-            grown = await self._grow(document.id, state, fresh)
-            grown = grown.model_copy(update={"chained": len(document.facts)})
-            document = self._with(document, grown)
-        return await super()._save(document)
+            state = await self._grow(document.id, state, fresh)
+            state = state.model_copy(update={"chained": len(document.facts)})
+            document = self._with(document, state)
+        return await super()._save(document, state)
 
     async def _grow(self, journey_id: str, state: EvidenceState, facts: Sequence[StoredFact]) -> EvidenceState:
         entries = chain.extend(journey_id, state.head, state.count, facts, self._salt)

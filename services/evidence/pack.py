@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, cast
 
 from contracts.values import Attestation, Committed, canonical_json, sha256_hex
 from products import Release, ReleaseError
-from servicekit.blobs import BlobError, Blobs
+from servicekit.blobs import BlobDamaged, BlobMissing, Blobs
 from servicekit.vault import Unopenable, Vault
 from services.evidence.archive import archive
 from services.evidence.chain import EVERY_PRODUCT, Entry, products_in
@@ -309,7 +309,7 @@ class Packer:
             return
         try:
             made.members[path] = await self._blobs.get(sha256)
-        except (BlobError, ValueError):
+        except (BlobMissing, BlobDamaged, ValueError):
             made.reasons.add(f"{wanting}:{sha256}")
 
 

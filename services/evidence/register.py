@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
@@ -58,7 +58,7 @@ from services.evidence.words import refusal_code
 log = logging.getLogger(__name__)
 
 STEPS: Final[tuple[Step, ...]] = get_args(Step)
-MAKE: Final = 1
+MAKE: Final = 2
 """Of the rows; raise it when the fold changes, and every row is folded again as it is met."""
 HOURS: Final = 24
 MOMENTS_KEPT: Final = timedelta(hours=48)
@@ -107,6 +107,12 @@ class Row(Contract):
     voided: int = 0
     furthest: dict[int, int] = {}
     """Device session → place of its furthest step in ``STEPS``; 0 for what belongs to no session."""
+    since: dict[Step, Instant] = {}
+    """Step → the earliest fact that led there."""
+    ink_rejected: int = 0
+    """Signatures that could not be taken."""
+    faces: int = 0
+    """Face checks."""
     signed: bool = False
     order_no: str | None = None
     """Of the open order."""
@@ -151,6 +157,10 @@ class Row(Contract):
                 return {"voided": max(self.voided, fact.attempt)}
             case signing.FormsSigned():
                 return {"signed": True}
+            case signing.InkRejected():
+                return {"ink_rejected": self.ink_rejected + 1}
+            case identity.FaceChecked():
+                return {"faces": self.faces + 1}
             case payment.OrderPlaced():
                 return {"order_no": fact.order_no}
             case payment.OrderClosed() if fact.order_no == self.order_no:
@@ -177,7 +187,16 @@ class Row(Contract):
             return {}
         attempt = 0 if type(fact) in _STANDS else _attempt_of(fact)
         place = max(STEPS.index(step), self.furthest.get(attempt, 0))
-        return {"furthest": dict(sorted({**self.furthest, attempt: place}.items()))}
+        since = {**self.since, step: min(fact.at, self.since.get(step, fact.at))}
+        return {
+            "furthest": dict(sorted({**self.furthest, attempt: place}.items())),
+            "since": dict(sorted(since.items())),
+        }
+
+    @property
+    def place(self) -> int:
+        """Of the furthest step any device session came to, in ``STEPS``; -1 before the journey was opened."""
+        return -1 if self.opened_at is None else max(self.furthest.values(), default=-1)
 
     @property
     def stage(self) -> Stage:
@@ -326,7 +345,15 @@ class _Kept(Contract):
 
 
 class Register:
-    def __init__(self, store: Store, chains: Chains, vault: Vault, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        chains: Chains,
+        vault: Vault,
+        now: Callable[[], datetime],
+        moved: Callable[[Row, Row, Sequence[Fact]], Awaitable[None]] | None = None,
+    ) -> None:
+        """``moved`` is told of each row saved: what it was, what it is, and the facts between."""
         self._rows = store.collection("register", ROW_FIELDS)
         self._policies = store.collection("policies", ("issued_at",))
         self._moments = store.collection("moments", ("bucket",))
@@ -334,6 +361,7 @@ class Register:
         self._chains = chains
         self._vault = vault
         self._now = now
+        self._moved = moved
         self._behind: dict[str, None] = {}
         self._failed: set[str] = set()
         self._grew = asyncio.Event()
@@ -383,7 +411,7 @@ class Register:
             if not entries:
                 return Row()
             facts = [read_fact(entry.type, entry.data) for entry in entries]
-            row = Row() if kept is None else kept.row
+            row = before = Row() if kept is None else kept.row
             for fact in facts:
                 row = row.after(fact)
             phone_index = (kept and kept.phone_index) or await self._phone_index(journey_id, row)
@@ -393,10 +421,13 @@ class Register:
             fresh = _Kept(make=MAKE, place=last.index, head=last.link, phone_index=phone_index, row=row)
             document.state = fresh.model_dump(mode="json")
             document.fields = fields_of(row, phone_index)
+            anew = kept is None and document.version > 0
             try:
                 await self._rows.save(document)
             except VersionConflict:
                 continue
+            if self._moved is not None and not anew:
+                await self._moved(before, row, facts)
             return row
         raise Refuse("write_conflict", retry_after=1)
 

@@ -6,7 +6,7 @@ For people. It is drawn from the same facts the pack shows and proves nothing by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -28,8 +28,10 @@ NOT_RECORDED: Final = "未记录"
 class Reporter:
     """Draws reports; its workers start with the first one."""
 
-    def __init__(self, fonts: Path) -> None:
+    def __init__(self, fonts: Path, waiting: Callable[[int], object] = lambda _: None) -> None:
+        """``waiting`` as for ``Renderer``."""
         self._fonts = fonts
+        self._waiting = waiting
         self._renderer: Renderer | None = None
         self._starting = asyncio.Lock()
 
@@ -51,7 +53,7 @@ class Reporter:
         """Starts the workers unless they run already."""
         async with self._starting:
             if self._renderer is None:
-                renderer = Renderer(RenderSettings(fonts=self._fonts))
+                renderer = Renderer(RenderSettings(fonts=self._fonts), self._waiting)
                 await renderer.start()
                 self._renderer = renderer
         return self._renderer

@@ -38,7 +38,7 @@ from contracts.facts.proposal import JourneyOpened
 from contracts.problems import Refuse
 from contracts.values import Attestation, sha256_hex
 from products import Release, ReleaseError, load_release
-from servicekit.bus import Delivery
+from servicekit.bus import Delivery, Retry
 from servicekit.documents.fonts import FontsNotPrepared
 from servicekit.documents.render import MissingGlyph, RenderFailed
 from servicekit.documents.timestamp import TimestampUnavailable
@@ -46,10 +46,13 @@ from servicekit.journeys import journey_subject
 from servicekit.service import Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from services.evidence import journey_file, rules
+from services.evidence.audits import FIELDS, Audits, broken
 from services.evidence.chain import SALT_BYTES, Damaged, Entry
 from services.evidence.chains import Chains
+from services.evidence.gaps import Gaps
+from services.evidence.measures import OTHER, Measures
 from services.evidence.pack import Packer, Scope, exhibits
-from services.evidence.register import Register
+from services.evidence.register import Register, Row
 from services.evidence.report import Reporter
 from services.evidence.rules import OWN, EvidenceState
 from services.evidence.signature import EvidenceKey
@@ -70,6 +73,8 @@ class EvidenceSettings(Settings):
     evidence_tsa_roots_file: Path = Path("var/sandbox/trust/tsa-root.pem")
     evidence_tsa_seconds: int = Field(default=2, gt=0)
     """For one answer of one authority."""
+    evidence_channels: tuple[str, ...] = ()
+    """Channels that are counted by name; any other is counted as ``other``."""
 
 
 class Evidence(Service[EvidenceState, EvidenceSettings]):
@@ -98,7 +103,10 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         )
         self.chains.on_saved = self.journeys.on_saved
         self.journeys = self.chains
-        self.register = Register(ground.store, self.chains, ground.vault, ground.now)
+        self.register = Register(ground.store, self.chains, ground.vault, ground.now, self.moved)
+        self.measures = Measures(self.metrics.registry, self.set.evidence_channels)
+        self.audits = Audits(ground.store.collection("audits", FIELDS), self.metrics, ground.now, self.look)
+        self.gaps = Gaps(self.metrics.registry, ground.now)
         self._releases: dict[str, Release] = {}
         self._anchoring: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -115,10 +123,11 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
             roots_in(self.set.evidence_tsa_roots_file),
             self._session,
             self.set.evidence_tsa_seconds,
+            self.metrics.outside("authority"),
         )
 
         self._packer = Packer(self.vault, self.blobs, self.key)
-        self._reporter = Reporter(self.set.fonts_dir)
+        self._reporter = Reporter(self.set.fonts_dir, self.metrics.pool_queue.set)
         self._warming: asyncio.Task[None] | None = None
         self.register.start()
 
@@ -132,8 +141,18 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         await self._session.close()
 
     async def _hear(self, delivery: Delivery) -> None:
-        await super()._hear(delivery)
-        if delivery.fact.type == JourneyIssued.type() and self._warming is None:
+        fact = delivery.fact
+        try:
+            await super()._hear(delivery)
+        except Retry:
+            service = fact.source.rpartition("/")[2]
+            if fact.sequence > (await self.chains.state(fact.subject)).heard.get(service, 0) + 1:
+                self.gaps.met(fact.subject, service, fact.sequence)
+            raise
+        if fact.type != JourneyIssued.type():
+            return
+        await self.audits.expect(fact.subject, JourneyIssued.model_validate_json(fact.data, extra="ignore"))
+        if self._warming is None:
             # From now on somebody may ask for a pack, and the first report is slow to draw.
             self._warming = asyncio.create_task(self._warm(), name="warm-reports")
 
@@ -143,6 +162,10 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
 
     async def swept(self) -> None:
         await self.register.swept()
+        for journey_id in self.gaps.journeys():
+            self.gaps.closed(journey_id, await self.chains.state(journey_id))
+        self.gaps.measure()
+        await self.audits.swept()
 
     async def _warm(self) -> None:
         try:
@@ -198,6 +221,21 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         rules.check_held(state, {})
         return state, await self.intact(journey_id, state)
 
+    async def look(self, journey_id: str) -> tuple[bool, frozenset[str]]:
+        """Whether a pack of the journey would be complete, and which rules its facts break. Anchors the chain to its
+        end. Raises ``Refuse``: ``evidence_incomplete``, ``timestamp_unavailable``.
+        """
+        anchor = await self.anchor(journey_id, {})
+        state = await self.chains.state(journey_id)
+        entries = await self.intact(journey_id, state)
+        scope = Scope(journey_id, masked=False)
+        made = await self._packer.contents(
+            scope, anchor, exhibits(entries[: anchor.count], None), await self.release_of(entries)
+        )
+        if made.reasons:
+            log.error("a pack would be incomplete", extra={"journey_id": journey_id, "reasons": sorted(made.reasons)})
+        return not made.reasons, broken([read_fact(entry.type, entry.data) for entry in entries])
+
     # -- packs ---------------------------------------------------------------------------------------------
 
     @answers(BuildPack)
@@ -230,6 +268,8 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         except MissingGlyph:
             # A name no font can set must not keep the evidence from whoever is entitled to it.
             made.reasons.add("report_not_drawn")
+        except RenderFailed:
+            raise Refuse("unavailable", retry_after=10) from None
         pack, manifest = await asyncio.to_thread(self._packer.seal, scope, made)
         sealed = await self.vault.seal_file(journey_id, pack, "application/zip")
         facts.append(
@@ -266,14 +306,25 @@ class Evidence(Service[EvidenceState, EvidenceSettings]):
         for entry in entries:
             fact = read_fact(entry.type, entry.data)
             if isinstance(fact, JourneyOpened):
-                if fact.release not in self._releases:
-                    try:
-                        loaded = await asyncio.to_thread(load_release, fact.release, self.set.releases_dir)
-                    except ReleaseError:
-                        return None
-                    self._releases[fact.release] = loaded
-                return self._releases[fact.release]
+                return await self.release(fact.release)
         return None
+
+    async def release(self, named: str) -> Release | None:
+        if named not in self._releases:
+            try:
+                self._releases[named] = await asyncio.to_thread(load_release, named, self.set.releases_dir)
+            except ReleaseError:
+                return None
+        return self._releases[named]
+
+    async def moved(self, before: Row, after: Row, facts: Sequence[Fact]) -> None:
+        """Counted by the line of what must be bought: a journey is one, whatever goes with it."""
+        if after.release is None:
+            return
+        release = await self.release(after.release)
+        products = [] if release is None else [release.products[code] for code in after.products]
+        lines = {p.line for p in products if not p.optional} or {p.line for p in products}
+        self.measures.moved(before, after, facts, "+".join(sorted(lines)) or OTHER)
 
     async def anchor(self, journey_id: str, asked: dict[str, int]) -> Attestation:
         """The signed and timestamped head that covers every fact now held; the last one if nothing came since.

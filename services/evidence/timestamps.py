@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from servicekit.documents.timestamp import TimestampInvalid, TimestampUnavailable, authority, check, stamp
+from servicekit.telemetry.metrics import Watched, unwatched
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +19,16 @@ log = logging.getLogger(__name__)
 class Authorities:
     """Several authorities, asked in order; a token counts only if its signer leads to one of the roots."""
 
-    def __init__(self, urls: Sequence[str], roots: Sequence[bytes], session: ClientSession, timeout_s: int) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        roots: Sequence[bytes],
+        session: ClientSession,
+        timeout_s: int,
+        watched: Watched = unwatched,
+    ) -> None:
         self._roots = roots
-        self._stampers = [(url, authority(url, session, timeout_s=timeout_s)) for url in urls]
+        self._stampers = [(url, authority(url, session, timeout_s=timeout_s, watched=watched)) for url in urls]
 
     async def token_over(self, digest: bytes) -> bytes:
         """A DER token over a SHA-256 digest: status, nonce, imprint, signature and signer checked.

@@ -39,10 +39,11 @@ from urllib.parse import urlsplit
 
 from asn1crypto import cms, core, tsp  # pyright: ignore[reportMissingTypeStubs]
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 FORMAT = 1
 MAX_FILE = 1 << 30
@@ -289,7 +290,7 @@ class Trust:
             if stamp != _is_for_stamps(leaf) or not _usable(leaf, at, ca=False):
                 return False
             return self._climb(leaf, [*along, *self.helpers], anchors, at)
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
             return False
 
     def _climb(
@@ -317,7 +318,7 @@ class Trust:
 def issued(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(by)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
@@ -423,7 +424,7 @@ def read_cms(der: bytes, detached: bytes | None, content_type: str) -> Cms:
         return Cms(content, signer, certificates, info)
     except Altered:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise Altered("a CMS signature cannot be read") from None
 
 
@@ -455,6 +456,18 @@ class Stamp:
     at: datetime
     authority: str
     trusted: bool
+    signer: x509.Certificate
+    along: list[x509.Certificate]
+
+
+@dataclass
+class Sealing:
+    """One signature of a PDF that verifies; ``ends`` is up to where it covers the file."""
+
+    cms: Cms
+    stamp: Stamp | None
+    at: datetime
+    ends: int
 
 
 def read_stamp(der: bytes, imprint: bytes, trust: Trust) -> Stamp:
@@ -470,7 +483,344 @@ def read_stamp(der: bytes, imprint: bytes, trust: Trust) -> Stamp:
     except (ValueError, TypeError, KeyError):
         raise Altered("a timestamp cannot be read") from None
     trusted = trust.leads(token.signer, token.along, at, stamp=True)
-    return Stamp(at, token.signer.subject.rfc4514_string(), trusted)
+    return Stamp(at, token.signer.subject.rfc4514_string(), trusted, token.signer, token.along)
+
+
+# -- revisions of a PDF ---------------------------------------------------------------------------------------------
+
+STATEMENT = "2.25.25334416048588037146387667380323456194"
+"""Of the signed attribute by which the customer's signature says what it stands for (docs/evidence.md)."""
+PDF_TOKEN = re.compile(
+    rb"[\x00\t\n\f\r ]*(?:(?P<ref>(\d{1,10}) (\d{1,5}) R(?![^\x00\t\n\f\r \]/>]))|(?P<open><<|\[)|(?P<close>>>|\])"
+    rb"|/(?P<name>[^\x00\t\n\f\r ()<>\[\]{}/%]*)|<(?P<hex>[0-9A-Fa-f\s]*)>"
+    rb"|(?P<number>[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20}))|(?P<word>true|false|null)"
+    rb"|\((?P<text>(?:[^()\\]|\\.)*)\))",
+    re.DOTALL,
+)
+PDF_DEEP = 40
+SIGNATURE_KEYS = {
+    *("/Type", "/Filter", "/SubFilter", "/Contents", "/ByteRange", "/M", "/Name", "/Reason", "/Reference"),
+}
+
+
+@dataclass(frozen=True)
+class Ref:
+    number: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class PdfObject:
+    number: int
+    value: Any
+    stream: bytes | None
+    ends: int
+
+
+def pdf_value(data: bytes, at: int, deep: int = 0) -> tuple[Any, int]:
+    """One value of ISO 32000-2 §7.3 and where it ends. Names are strings with their slash, strings bytes, whatever way
+    they are written.
+    """
+    found = PDF_TOKEN.match(data, at)
+    require(found is not None and deep < PDF_DEEP, "a PDF that cannot be read")
+    assert found is not None
+    at = found.end()
+    if found["ref"]:
+        return Ref(int(found[2]), int(found[3])), at
+    if found["name"] is not None:
+        return "/" + found["name"].decode("latin-1"), at
+    if found["number"]:
+        number = found["number"]
+        return (float(number) if b"." in number else int(number)), at
+    if found["word"]:
+        return {b"true": True, b"false": False, b"null": None}[found["word"]], at
+    if found["open"] is None:
+        require(found["close"] is None, "a PDF that cannot be read")
+        return pdf_string(found["hex"], found["text"]), at
+    closing, held = (b">>" if found["open"] == b"<<" else b"]"), []
+    while True:
+        end = PDF_TOKEN.match(data, at)
+        if end is not None and end["close"]:
+            require(end["close"] == closing, "a PDF that cannot be read")
+            break
+        value, at = pdf_value(data, at, deep + 1)
+        held.append(value)
+    if closing == b"]":
+        return held, end.end()
+    names = held[::2]
+    require(
+        len(held) % 2 == 0 and all(isinstance(n, str) for n in names) and len(set(names)) == len(names),
+        "a PDF that cannot be read",
+    )
+    return dict(zip(names, held[1::2], strict=True)), end.end()
+
+
+def pdf_string(digits: bytes | None, text: bytes) -> bytes:
+    r"""What it stands for (ISO 32000-2 §7.3.4): ``(zh-CN)``, ``(zh\055CN)`` and ``<7A682D434E>`` are the same."""
+    if digits is not None:
+        digits = b"".join(digits.split())
+        return bytes.fromhex((digits + b"0" * (len(digits) % 2)).decode())
+
+    def meant(escape: re.Match[bytes]) -> bytes:
+        if escape["octal"]:
+            return bytes([int(escape["octal"], 8) & 0xFF])
+        one = escape["one"] or b""
+        return {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}.get(one, one)
+
+    return re.sub(rb"\\(?:(?P<octal>[0-7]{1,3})|\r\n|(?P<one>[^\r\n])|[\r\n])", meant, text)
+
+
+def pdf_object(data: bytes, at: int) -> PdfObject:
+    head = re.compile(rb"(\d{1,10}) 0 obj\b").match(data, at)
+    require(head is not None, "a PDF that cannot be read")
+    assert head is not None
+    value, end = pdf_value(data, head.end())
+    stream = None
+    begins = re.compile(rb"\s*stream\r?\n").match(data, end)
+    if begins is not None:
+        require(isinstance(value, dict) and isinstance(value.get("/Length"), int), "a PDF that cannot be read")
+        end = begins.end() + value["/Length"]
+        stream = data[begins.end() : end]
+        after = re.compile(rb"\r?\n?endstream").match(data, end)
+        require(after is not None, "a PDF that cannot be read")
+        assert after is not None
+        end = after.end()
+    tail = re.compile(rb"\s*endobj\s*").match(data, end)
+    require(tail is not None, "a PDF that cannot be read")
+    assert tail is not None
+    return PdfObject(int(head[1]), value, stream, tail.end())
+
+
+class Revision:
+    """A PDF up to the end of one revision: what its last table says, and all before it."""
+
+    def __init__(self, data: bytes, before: Revision | None = None) -> None:
+        tail = re.compile(rb"startxref\r?\n(\d{1,12})\r?\n%%EOF\r?\n?").search(data, max(0, len(data) - 64))
+        require(tail is not None and tail.end() == len(data), "a PDF that cannot be read")
+        assert tail is not None
+        self.data, self.before, self.table = data, before, int(tail[1])
+        self.places: dict[int, int] = {}
+        at = self._entries(self.table)
+        word = re.compile(rb"\s*trailer\s*").match(data, at)
+        require(word is not None, "a PDF that cannot be read")
+        assert word is not None
+        self.trailer, at = pdf_value(data, word.end())
+        require(isinstance(self.trailer, dict), "a PDF that cannot be read")
+        require(not data[at : tail.start()].strip(), "a PDF that cannot be read")
+
+    def _entries(self, at: int) -> int:
+        head = re.compile(rb"xref\s+").match(self.data, at)
+        require(head is not None, "a PDF that cannot be read")
+        assert head is not None
+        at = head.end()
+        while (section := re.compile(rb"(\d{1,10}) (\d{1,7})\s*?\r?\n").match(self.data, at)) is not None:
+            at = section.end()
+            for number in range(int(section[1]), int(section[1]) + int(section[2])):
+                entry = re.compile(rb"(\d{10}) (\d{5}) ([nf])(?: \r| \n|\r\n)").match(self.data, at)
+                require(entry is not None, "a PDF that cannot be read")
+                assert entry is not None
+                at = entry.end()
+                if entry[3] == b"n":
+                    require(entry[2] == b"00000" and number not in self.places, "a PDF that cannot be read")
+                    self.places[number] = int(entry[1])
+        return at
+
+    def get(self, what: Any) -> Any:
+        """What a reference stands for in this revision; anything else as it is."""
+        return self.object(what.number).value if isinstance(what, Ref) else what
+
+    def object(self, number: int) -> PdfObject:
+        revision: Revision | None = self
+        while revision is not None:
+            if number in revision.places:
+                found = pdf_object(revision.data, revision.places[number])
+                require(found.number == number, "a PDF that cannot be read")
+                return found
+            revision = revision.before
+        raise Altered("a PDF that cannot be read")
+
+    @property
+    def root(self) -> dict[str, Any]:
+        root = self.get(self.trailer.get("/Root"))
+        require(isinstance(root, dict), "a PDF that cannot be read")
+        return root
+
+    def fields(self) -> dict[bytes, int]:
+        """Name of each field of the form → its object."""
+        form = self.get(self.root.get("/AcroForm"))
+        require(isinstance(form, dict) and isinstance(form.get("/Fields"), list), "a PDF without a form")
+        return {self.get(ref)["/T"]: ref.number for ref in form["/Fields"]}
+
+
+def filled(before: Revision, pdf: bytes, field: bytes, what: str, *, proofs: bool) -> Revision:
+    """The revision that follows ``before``, which may do one thing: sign the empty field ``field``.
+
+    With ``proofs`` it may bring a document security store too. Everything it holds is looked at, so that nothing
+    else can have been added, changed or hidden, whoever made it.
+    """
+    after = Revision(pdf, before)
+    only = f"{what}: something was changed beside the signature"
+    started, old, new = len(before.data), before.trailer, after.trailer
+    require(set(new) <= {"/Info", "/Root", "/Size", "/ID", "/Prev"}, only)
+    require(new.get("/Prev") == before.table and all(new.get(k) == old.get(k) for k in ("/Root", "/Info")), only)
+    ends = started + len(pdf[started:]) - len(pdf[started:].lstrip())
+    held: dict[int, PdfObject] = {}
+    for number, place in sorted(after.places.items(), key=lambda entry: entry[1]):
+        require(place == ends, only)
+        held[number] = pdf_object(pdf, place)
+        require(held[number].number == number, only)
+        ends = held[number].ends
+    require(ends == after.table, only)
+    size = old["/Size"]
+    root, form = new["/Root"].number, before.root["/AcroForm"].number
+    widget = before.fields().get(field)
+    require(widget is not None, f"{what} has no field for it")
+    assert widget is not None
+    require({n for n in held if n < size} <= {root, form, widget} and widget in held, only)
+    allowed = {root: {"/DSS"} if proofs else {"/Perms", "/Extensions", "/Version"}, form: {"/SigFlags"}}
+    for number, changes in allowed.items():
+        was, now = before.get(Ref(number, 0)), after.get(Ref(number, 0))
+        require(
+            {k: v for k, v in was.items() if k not in changes} == {k: v for k, v in now.items() if k not in changes},
+            only,
+        )
+    was, now = before.get(Ref(widget, 0)), held[widget].value
+    require("/V" not in was and isinstance(now.get("/V"), Ref), f"{what}: the field was signed before")
+    require(
+        {k: v for k, v in was.items() if k != "/AP"} == {k: v for k, v in now.items() if k not in {"/AP", "/V"}}, only
+    )
+    look = now.get("/AP")
+    require(isinstance(look, dict) and set(look) == {"/N"} and isinstance(look["/N"], Ref), only)
+    expected = {now["/V"].number, look["/N"].number}
+    require(set(after.get(now["/V"])) <= SIGNATURE_KEYS, only)
+    store = after.root.get("/DSS")
+    if proofs and isinstance(store, Ref):
+        require(set(after.get(store)) <= {"/Type", "/Certs", "/OCSPs", "/CRLs"}, only)
+        expected |= {store.number, *(ref.number for refs in after.get(store).values() for ref in refs)}
+    require({n for n in held if n >= size} == expected, only)
+    return after
+
+
+@dataclass
+class InForce:
+    """What a document security store says of certificates (PAdES B-LT)."""
+
+    certificates: list[x509.Certificate] = field(default_factory=list)
+    answers: list[ocsp.OCSPResponse] = field(default_factory=list)
+    lists: list[x509.CertificateRevocationList] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, revision: Revision) -> InForce:
+        store = revision.get(revision.root.get("/DSS"))
+        if not isinstance(store, dict):
+            return cls()
+
+        def streams(key: str) -> list[bytes]:
+            return [_plain(revision.object(ref.number)) for ref in store.get(key, [])]
+
+        try:
+            return cls(
+                [x509.load_der_x509_certificate(der) for der in streams("/Certs")],
+                [ocsp.load_der_ocsp_response(der) for der in streams("/OCSPs")],
+                [x509.load_der_x509_crl(der) for der in streams("/CRLs")],
+            )
+        except (ValueError, x509.InvalidVersion, zlib.error):
+            raise Altered("proofs that certificates were in force cannot be read") from None
+
+    def chain(
+        self, leaf: x509.Certificate, along: list[x509.Certificate]
+    ) -> list[tuple[x509.Certificate, x509.Certificate]]:
+        """Each certificate with its issuer, up to a root; nothing where it leads to none."""
+        known = [*along, *self.certificates][:50]
+        # Each is tried once: certificates made to go in circles cannot keep us busy.
+        tried: set[x509.Certificate] = set()
+
+        def climb(certificate: x509.Certificate) -> list[tuple[x509.Certificate, x509.Certificate]] | None:
+            if issued(certificate, certificate):
+                return []
+            for above in known:
+                if above not in tried and issued(certificate, above):
+                    tried.add(above)
+                    if (rest := climb(above)) is not None:
+                        return [(certificate, above), *rest]
+            return None
+
+        return climb(leaf) or []
+
+    def good(self, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
+        """Whether its issuer said that it was in force about ``at``."""
+        try:
+            return any(self._answered(a, certificate, issuer, at) for a in self.answers) or any(
+                self._listed(c, certificate, issuer, at) for c in self.lists
+            )
+        except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension):
+            return False
+        except (InvalidSignature, UnsupportedAlgorithm):
+            return False
+
+    def _answered(
+        self, answer: ocsp.OCSPResponse, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime
+    ) -> bool:
+        if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            return False
+        algorithm = hashes.Hash(answer.hash_algorithm)
+        algorithm.update(issuer.subject.public_bytes())
+        same = answer.serial_number == certificate.serial_number and answer.issuer_name_hash == algorithm.finalize()
+        if not same or answer.certificate_status is not ocsp.OCSPCertStatus.GOOD:
+            return False
+        begins, ends = answer.this_update_utc, answer.next_update_utc
+        if ends is None or not begins - CLOCK_SKEW <= at <= ends + CLOCK_SKEW:
+            return False
+        signer = next((c for c in answer.certificates if _may_answer(c, issuer)), issuer)
+        return _signed_by(signer, answer.signature, answer.tbs_response_bytes, answer.signature_hash_algorithm)
+
+    def _listed(
+        self,
+        revoked: x509.CertificateRevocationList,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+        at: datetime,
+    ) -> bool:
+        if revoked.issuer != issuer.subject or revoked.next_update_utc is None:
+            return False
+        if not revoked.last_update_utc - CLOCK_SKEW <= at <= revoked.next_update_utc + CLOCK_SKEW:
+            return False
+        key = issuer.public_key()
+        return (
+            isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+            and revoked.is_signature_valid(key)
+            and revoked.get_revoked_certificate_by_serial_number(certificate.serial_number) is None
+        )
+
+
+def _may_answer(candidate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """RFC 6960 §4.2.2.2: appointed by the issuer itself."""
+    try:
+        purposes = candidate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return False
+    return ExtendedKeyUsageOID.OCSP_SIGNING in purposes and issued(candidate, issuer)
+
+
+def _signed_by(signer: x509.Certificate, signature: bytes, signed: bytes, algorithm: Any) -> bool:
+    key = signer.public_key()
+    if algorithm is None or algorithm.name not in HASHES:
+        return False
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, signed, ec.ECDSA(algorithm))
+    elif isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, signed, padding.PKCS1v15(), algorithm)
+    else:
+        return False
+    return True
+
+
+def _plain(found: PdfObject) -> bytes:
+    require(found.stream is not None, "a PDF that cannot be read")
+    assert found.stream is not None
+    packed = found.value.get("/Filter")
+    require(packed in {None, "/FlateDecode"}, "a PDF that cannot be read")
+    return found.stream if packed is None else zlib.decompressobj().decompress(found.stream, 1 << 24)
 
 
 # -- the pack -------------------------------------------------------------------------------------------------------
@@ -1056,7 +1406,13 @@ class Pack:
                 pdf.startswith(seen) and len(pdf) > len(seen), f"{slug}: the sealed form is another than the one seen"
             )
             self.found.proven.append(f"{slug}: the form seen is byte for byte the beginning of the form sealed")
-            self.pdf(pdf, f"form {fact.data['form_no']}")
+            sealings = self.pdf(pdf, f"form {fact.data['form_no']}")
+            if fact.data.get("certificate") is not None:
+                self.signed_form(fact, pdf, seen, sealings)
+            else:
+                self.found.not_recorded.append(
+                    f"{slug}: a certificate of the customer's own (the insurer's seal alone)"
+                )
         sealed = {f.data["product"] for f in self.named("form_sealed")}
         if signed and (missing := {p["product"] for p in self.products()} - sealed):
             self.found.not_recorded.append(f"sealed forms of {', '.join(sorted(missing))}")
@@ -1092,7 +1448,7 @@ class Pack:
         if not self.named("policy_issued"):
             self.found.not_recorded.append("policies")
 
-    def pdf(self, pdf: bytes, what: str) -> None:
+    def pdf(self, pdf: bytes, what: str) -> list[Sealing]:
         """Every signature of a PDF: its byte range, its digest, its certificate, its timestamp."""
         ranges = [
             [int(n) for n in m.groups()]
@@ -1101,6 +1457,7 @@ class Pack:
         require(bool(ranges) and pdf.count(b"/ByteRange") == len(ranges), f"{what} carries no signature")
         last = ranges[-1]
         require(last[2] + last[3] == len(pdf), f"{what}: bytes after the signature")
+        sealings: list[Sealing] = []
         for start, length, begins, rest in ranges:
             require(start == 0 and length < begins and begins + rest <= len(pdf), f"{what}: a hole in the signature")
             gap = pdf[length:begins]
@@ -1115,24 +1472,112 @@ class Pack:
                 raise Altered(f"{what}: the signature cannot be read") from None
             require(not held[len(der) :].strip(b"\0"), f"{what}: something hidden behind the signature")
             signature = read_cms(der, pdf[:length] + pdf[begins : begins + rest], "data")
-            tokens = [
-                a["values"][0].dump()
-                for a in signature.info["unsigned_attrs"] or []
-                if a["type"].native == "signature_time_stamp_token"
-            ]
+            try:
+                tokens = [
+                    a["values"][0].dump()
+                    for a in signature.info["unsigned_attrs"] or []
+                    if a["type"].native == "signature_time_stamp_token"
+                ]
+            except (ValueError, TypeError, KeyError, IndexError):
+                raise Altered(f"{what}: what is beside the signature cannot be read") from None
+            stamp = None
             if not tokens:
                 self.found.doubts.append(f"NOT PROVEN: {what}: its signature has no timestamp")
-                at = self.final
             else:
                 over = hashlib.sha256(signature.info["signature"].native).digest()
                 stamp = read_stamp(tokens[0], over, self.trust)
-                at = stamp.at
                 if not stamp.trusted:
                     self.origin(f"{what}: the timestamp authority leads to no anchor given")
+            at = self.final if stamp is None else stamp.at
             if not self.trust.leads(signature.signer, signature.along, at, stamp=False):
                 self.origin(f"{what}: the signer leads to no anchor given")
+            # Of the last one alone: those before it cover what was there when they were made.
+            whole = "sealed whole" if begins + rest == len(pdf) else "signed"
             name = signature.signer.subject.rfc4514_string()
-            self.found.proven.append(f"{what}: sealed whole by {name}, {at.isoformat()}")
+            self.found.proven.append(f"{what}: {whole} by {name}, {at.isoformat()}")
+            sealings.append(Sealing(signature, stamp, at, begins + rest))
+        return sealings
+
+    def signed_form(self, fact: Said, pdf: bytes, seen: bytes, sealings: list[Sealing]) -> None:
+        """A form signed by its customer and sealed by the insurer: that and nothing else happened to it, the
+        certificate is of this person and this act, and every certificate was in force.
+        """
+        what = f"form {fact.data['form_no']}"
+        require(len(sealings) == 2, f"{what} is not signed once and sealed once")
+        customer, insurer = sealings
+        first = filled(Revision(seen), pdf[: customer.ends], b"signature", what, proofs=False)
+        last = filled(first, pdf, b"seal", what, proofs=True)
+        self.bound(first, b"signature", customer, "/DocMDP", 2, what)
+        self.bound(last, b"seal", insurer, "/FieldMDP", 1, what)
+        perms = first.root.get("/Perms")
+        require(
+            isinstance(perms, dict) and perms.get("/DocMDP") == first.get(Ref(first.fields()[b"signature"], 0))["/V"],
+            f"{what}: the customer's signature does not certify it",
+        )
+        self.found.proven.append(
+            f"{what}: between what was seen and the seal nothing was done but signing and sealing it"
+        )
+        self.one_time(fact, seen, customer, what)
+        store = InForce.read(last)
+        for sealing, whose in ((customer, "the customer's"), (insurer, "the insurer's")):
+            signers = [(sealing.cms.signer, sealing.cms.along)]
+            if sealing.stamp is not None:
+                signers.append((sealing.stamp.signer, sealing.stamp.along))
+            chains = [store.chain(signer, along) for signer, along in signers]
+            self.found.check(
+                all(chains) and all(store.good(c, by, sealing.at) for chain in chains for c, by in chain),
+                f"{what}: {whose} certificate, the timestamp authority's and those above them were in force",
+            )
+
+    def bound(self, revision: Revision, name: bytes, sealing: Sealing, method: str, allowed: int, what: str) -> None:
+        """The field's value is that very signature, and it forbids what it should."""
+        signature = revision.get(revision.get(Ref(revision.fields()[name], 0))["/V"])
+        require(sum(signature["/ByteRange"][2:]) == sealing.ends, f"{what}: a field shows another signature")
+        try:
+            transforms = {r["/TransformMethod"]: r["/TransformParams"] for r in signature["/Reference"]}
+            asked = transforms[method]
+        except (KeyError, TypeError):
+            raise Altered(f"{what}: a signature that forbids nothing") from None
+        require(
+            asked.get("/P") == allowed and (method == "/DocMDP" or asked.get("/Action") == "/All"),
+            f"{what}: a signature that forbids too little",
+        )
+
+    def one_time(self, fact: Said, seen: bytes, customer: Sealing, what: str) -> None:
+        acts = [f for f in self.named("forms_signed") if f.index < fact.index]
+        require(bool(acts), f"{what} was signed before anybody signed")
+        act = acts[-1].data
+        certificate = customer.cms.signer
+        require(sha256(certificate_der(certificate)) == fact.data["certificate"], f"{what}: another certificate")
+        said = {a.oid: a.value for a in certificate.subject}
+        proof = sha256(act["proof"]["proof"]["jws"].encode())
+        require(said.get(NameOID.SERIAL_NUMBER) == proof, f"{what}: a certificate for another act")
+        opened = self.named("journey_opened")
+        name = self.value(opened[0].data["policyholder"]["name"]) if opened else None
+        if name is not None:
+            require(said.get(NameOID.COMMON_NAME) == name.decode(), f"{what}: a certificate of somebody else")
+        attributes = {a["type"].native: a["values"] for a in customer.cms.info["signed_attrs"]}
+        stated = attributes.get(STATEMENT)
+        require(stated is not None and len(stated) == 1, f"{what}: the signature does not say what it stands for")
+        assert stated is not None
+        statement = read_canonical(bytes(core.OctetString.load(stated[0].dump(), strict=True).native))
+        expected = {
+            "format": 1,
+            "act": proof,
+            "preview": sha256(seen),
+            "form": fact.data["first_revision"],
+            "strokes": act["strokes"]["commitment"],
+            "legibility": act["legibility"],
+            "checks": sha256(canonical(act["ink_checks"])),
+        }
+        require(statement == expected, f"{what}: the customer's signature stands for something else")
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        self.found.check(
+            lifetime <= timedelta(days=1),
+            f"{what}: the customer's certificate was made for this act alone, and stands for the form seen, "
+            "the strokes and the verdict on them",
+        )
+        self.found.asserted.append(f"{what}: the key of the customer's certificate was destroyed after the act")
 
     def money(self) -> None:
         opened, orders, paid = self.named("journey_opened"), self.named("order_placed"), self.named("payment_confirmed")

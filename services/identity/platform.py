@@ -19,6 +19,7 @@ from yarl import URL
 from contracts.problems import Refuse
 from contracts.values import Instant, Token
 from servicekit.signed_requests import signed_headers
+from servicekit.telemetry.metrics import Watched, unwatched
 
 DEADLINE_SECONDS: Final = 2.0
 """For one try. Two tries stay well inside the patience of whoever waits for us on the bus."""
@@ -65,7 +66,10 @@ class Platform:
     usable answer in time; nothing is lost by that.
     """
 
-    def __init__(self, url: str, client_id: str, key: bytes, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, url: str, client_id: str, key: bytes, now: Callable[[], datetime], watched: Watched = unwatched
+    ) -> None:
+        self._watched = watched
         self._base = url.rstrip("/")
         self._client_id = client_id
         self._key = key
@@ -100,20 +104,21 @@ class Platform:
     async def _ask(self, method: str, path: str, answer: type[AnswerT], asked: dict[str, Any] | None = None) -> AnswerT:
         body = b"" if asked is None else json.dumps(asked, ensure_ascii=False).encode()
         url = URL(self._base + path, encoded=True)
-        try:
-            # Asking again is safe: a check changes nothing, and a face session nobody was sent to expires.
-            async for attempt in stamina.retry_context(
-                on=(_Unreachable, aiohttp.ClientConnectionError, TimeoutError),
-                attempts=TRIES,
-                wait_initial=0.1,
-                wait_max=0.3,
-                wait_jitter=0.1,
-            ):
-                with attempt:
-                    return answer.model_validate_json(await self._once(method, url, body))
-        except (_Unreachable, aiohttp.ClientError, TimeoutError, ValidationError):
-            # "from None": the cause may quote what was asked or answered.
-            raise Refuse("platform_unavailable", retry_after=5) from None
+        with self._watched():
+            try:
+                # Asking again is safe: a check changes nothing, and a face session nobody was sent to expires.
+                async for attempt in stamina.retry_context(
+                    on=(_Unreachable, aiohttp.ClientConnectionError, TimeoutError),
+                    attempts=TRIES,
+                    wait_initial=0.1,
+                    wait_max=0.3,
+                    wait_jitter=0.1,
+                ):
+                    with attempt:
+                        return answer.model_validate_json(await self._once(method, url, body))
+            except (_Unreachable, aiohttp.ClientError, TimeoutError, ValidationError):
+                # "from None": the cause may quote what was asked or answered.
+                raise Refuse("platform_unavailable", retry_after=5) from None
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, url: URL, body: bytes) -> bytes:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 from contracts.commands.identity import IdentityView
@@ -63,6 +63,10 @@ BANDS_THAT_PASS: Final = ("high", "medium")
 UNCHECKED_IDS: Final = ("passport", "travel_permit")
 """Identity documents whose number holds neither a check character nor a date of birth."""
 
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""By no more do the clocks of two processes that are right."""
+LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 Ended = Literal["device_changed", "person_changed", "absolute_limit"]
 
 
@@ -99,6 +103,8 @@ class Session(Contract):
 class IdentityState(JourneyState):
     progress: Progress = Progress()
     session: Session | None = None
+    former: dict[int, Session] = {}
+    """Sessions before this one, by attempt: a signature that was on its way may yet be heard of one of them."""
     waiting_since: Instant | None = None
     wait_ended: Instant | None = None
 
@@ -116,31 +122,37 @@ def evolve(state: IdentityState, fact: Fact) -> IdentityState:
             return state.model_copy(update={"waiting_since": state.waiting_since or fact.at})
         case JourneyIssued() | RefundRequested():
             return _waiting_ended(state, fact.at)
+        case SessionOpened():
+            return _opened(state, fact)
         case _:
             session = _session_after(state.session, fact)
             return state if session is state.session else state.model_copy(update={"session": session})
 
 
-def _session_after(session: Session | None, fact: Fact) -> Session | None:
-    if isinstance(fact, SessionOpened):
-        opened = Session(
-            attempt=fact.attempt,
-            thumbprint=fact.thumbprint,
-            device_key=fact.device_key,
-            opened_at=fact.at,
-            absolute_limit=fact.absolute_limit,
-        )
-        if session is None or session.attempt != fact.attempt:
-            return opened
-        # The device that signed comes back after the limit: what it signed stands, identity must be proven.
-        return opened.model_copy(
+def _opened(state: IdentityState, fact: SessionOpened) -> IdentityState:
+    last = state.session
+    former = state.former if last is None else {**state.former, last.attempt: last}
+    session = Session(
+        attempt=fact.attempt,
+        thumbprint=fact.thumbprint,
+        device_key=fact.device_key,
+        opened_at=fact.at,
+        absolute_limit=fact.absolute_limit,
+    )
+    if (before := former.get(fact.attempt)) is not None:
+        # The device that signed comes back: what it signed stands, identity must be proven.
+        session = session.model_copy(
             update={
-                "recording": session.recording,
-                "consents": session.consents,
-                "mode": session.mode,
-                "verified_at": session.verified_at,
+                "recording": before.recording,
+                "consents": before.consents,
+                "mode": before.mode,
+                "verified_at": before.verified_at,
             }
         )
+    return state.model_copy(update={"session": session, "former": former})
+
+
+def _session_after(session: Session | None, fact: Fact) -> Session | None:
     if session is None:
         return None
     changes: dict[str, object]
@@ -213,11 +225,12 @@ def verified(state: IdentityState, now: datetime) -> bool:
     )
 
 
-def idle_since(state: IdentityState, moved_at: datetime | None) -> datetime | None:
+def idle_since(state: IdentityState, moved_at: datetime | None, now: datetime) -> datetime | None:
     """The last sign of the customer at work; None while no idle clock runs.
 
     It runs only once identity is proven in this session: before, there is no proof that could grow old. It
-    stands still while the journey waits for a payment or for us.
+    stands still while the journey waits for a payment or for us. A sign of the future, kept while the clock was wrong,
+    says nothing of how long ago it was: where there is no other, the longest ago there is.
     """
     session = state.session
     if session is None or state.waiting_since is not None or state.progress.verified is None:
@@ -225,7 +238,7 @@ def idle_since(state: IdentityState, moved_at: datetime | None) -> datetime | No
     if state.progress.verified.attempt != session.attempt or state.progress.reproof_required:
         return None
     signs = (moved_at, session.opened_at, session.verified_at, state.wait_ended)
-    return max(sign for sign in signs if sign is not None)
+    return max((sign for sign in signs if sign is not None and sign <= now + CLOCKS_DIFFER), default=LONG_AGO)
 
 
 def idle_limit(state: IdentityState, *, standard: timedelta, elder: timedelta) -> timedelta:
@@ -234,12 +247,27 @@ def idle_limit(state: IdentityState, *, standard: timedelta, elder: timedelta) -
     return max(standard, elder) if elderly else standard
 
 
+def signing_session(state: IdentityState) -> Session | None:
+    """The session the forms were signed in; none before they are. It need not be the session now: another may have
+    been opened while the signature was on its way. The signature stands, and the journey is its session's (I12).
+    """
+    signed, session = state.progress.signed, state.session
+    if signed is None or session is None:
+        return None
+    return session if session.attempt == signed.attempt else state.former.get(signed.attempt)
+
+
 def check_device(state: IdentityState, thumbprint: str) -> Session:
     """The proof is by the device key of the session now (I12). Raises ``Refuse``."""
     if state.progress.opened is None:
         raise Refuse("journey_unknown")
     if state.session is None:
         raise Refuse("session_not_open")
+    signer = signing_session(state)
+    if signer is not None and signer.attempt != state.session.attempt:
+        # The device that signed taps the link again and goes on; the other one cannot.
+        same = hmac.compare_digest(signer.thumbprint, thumbprint)
+        raise Refuse("session_not_open" if same else "device_bound")
     if not hmac.compare_digest(state.session.thumbprint, thumbprint):
         raise Refuse("proof_key_changed")
     return state.session
@@ -265,7 +293,7 @@ class Opening:
 
 
 def decide_opening(state: IdentityState, thumbprint: str, link_secret: str, now: datetime) -> Opening:
-    """What a tap on the link does: first device, reload, back after the limit, or another device (I12).
+    """What a tap on the link does: first device, reload, the device that signed back again, or another one (I12).
 
     Raises ``Refuse``: ``link_invalid``, ``journey_withdrawn``, ``journey_expired``, ``device_bound``.
     """
@@ -282,14 +310,16 @@ def decide_opening(state: IdentityState, thumbprint: str, link_secret: str, now:
     if session is None:
         return Opening(attempt=1)
     expired = over_absolute_limit(state, now)
-    signed_here = state.progress.signed is not None and state.progress.signed.attempt == session.attempt
+    signer = signing_session(state)
+    if signer is not None and not hmac.compare_digest(signer.thumbprint, thumbprint):
+        raise Refuse("device_bound")
+    if signer is not None and signer.attempt != session.attempt:
+        return Opening(attempt=signer.attempt, void="device_changed" if session.ended is None else None)
     if hmac.compare_digest(session.thumbprint, thumbprint):
         if session.ended is None and not expired:
             return Opening(attempt=session.attempt, new=False)
         void: Ended | None = "absolute_limit" if session.ended is None else None
-        return Opening(attempt=session.attempt if signed_here else session.attempt + 1, void=void)
-    if state.progress.signed is not None:
-        raise Refuse("device_bound")
+        return Opening(attempt=session.attempt + 1 if signer is None else signer.attempt, void=void)
     return Opening(attempt=session.attempt + 1, void="device_changed" if session.ended is None else None)
 
 

@@ -9,10 +9,8 @@ import hmac
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
@@ -102,6 +100,7 @@ KEY_BYTES: Final = 32
 GRAIN: Final = timedelta(seconds=1)
 """The last sign of activity is written at most this often; the idle clock is that coarse."""
 HELP_HOURS: Final = "每天24小时"
+INTRUSION: Final = "not_the_customer"
 FAILURES: Final = frozenset({"person_mismatch", "underage", "real_name_failed", "face_failed", "bank_card_failed"})
 
 
@@ -146,7 +145,11 @@ class Identity(Service[IdentityState, IdentitySettings]):
         self._codes = Codes(self.ground.store.collection("codes"), self.ground.store.collection("code_pace"), self._key)
         platform_key = await asyncio.to_thread(self.set.identity_platform_key_file.read_bytes)
         self._platform = Platform(
-            self.set.identity_platform_url, self.set.identity_platform_client_id, platform_key.strip(), self.now
+            self.set.identity_platform_url,
+            self.set.identity_platform_client_id,
+            platform_key.strip(),
+            self.now,
+            self.metrics.outside("face"),
         )
         await self._platform.open()
 
@@ -272,7 +275,7 @@ class Identity(Service[IdentityState, IdentitySettings]):
         elder = timedelta(seconds=self.set.identity_elder_idle_seconds)
 
         def idle(state: IdentityState) -> timedelta:
-            since = rules.idle_since(state, moved_at)
+            since = rules.idle_since(state, moved_at, now)
             return timedelta(0) if since is None else now - since
 
         def too_long(state: IdentityState) -> bool:
@@ -289,7 +292,7 @@ class Identity(Service[IdentityState, IdentitySettings]):
             state = await self.journeys.append(journey_id, ask)
         if state.progress.reproof_required and request.purpose != "identity":
             raise Refuse("reproof_required")
-        if request.moving and (moved_at is None or now - moved_at >= GRAIN):
+        if request.moving and (moved_at is None or abs(now - moved_at) >= GRAIN):
             moved = Document(journey_id, state={"attempt": session.attempt, "at": now.isoformat()})
             await self.activity.put_many([moved])
 
@@ -342,8 +345,10 @@ class Identity(Service[IdentityState, IdentitySettings]):
         if not opening.new and state.session is not None:
             return Decided(reply=_session_reply(opening.attempt, rules.absolute_limit(state.session)))
         other = state.session is not None and not hmac.compare_digest(state.session.thumbprint, thumbprint)
-        if other and await self._signed(act.journey_id):
-            raise Refuse("device_bound")
+        if other and state.progress.signed is None and await self._signed(act.journey_id):
+            # Whether it was this very device that signed shows as soon as the signature is heard of here.
+            known = any(each.thumbprint == thumbprint for each in state.former.values())
+            raise Refuse("premise_pending", retry_after=1) if known else Refuse("device_bound")
         facts: list[Fact] = []
         if opening.void is not None and state.session is not None:
             facts.append(SessionVoided(at=act.at, attempt=state.session.attempt, reason=opening.void))
@@ -650,16 +655,15 @@ class Identity(Service[IdentityState, IdentitySettings]):
 
     @answers(RecordIntrusion)
     async def record_intrusion(self, _: RecordIntrusion, _state: IdentityState) -> Decided:
-        raise Refuse("not_the_customer")
+        raise Refuse(INTRUSION)
 
     async def _answer_command(self, handler: Handler, command: Command) -> Answer[Any]:
         if not isinstance(command, RecordIntrusion):
             return await super()._answer_command(handler, command)
-        # What is kept names who tried what (I13).
+        # What is kept names who tried what (I13). No answer is remembered: intruders must not push out the customer's.
         tried = f"{command.attempted[:50]}_by_{command.actor}"
-        digest = await self.digest_of(command)
-        decision: Callable[[IdentityState], Awaitable[Decided]] = partial(handler, command)
-        return await self.journeys.decide(command.journey_id, command.command_id, tried, digest, decision)
+        await self.journeys.record_refusal(command.journey_id, tried, INTRUSION)
+        return self._problem(Refuse(INTRUSION).problem)
 
     @answers(ViewIdentity)
     async def view(self, query: ViewIdentity) -> IdentityView:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from aiohttp import ClientSession, ClientTimeout
 from jinja2 import UndefinedError
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from pydantic import Field, ValidationError
 
 from contracts.commands.issuance import (
@@ -35,16 +35,19 @@ from products import Product, Releases
 from products.opened import committed, values
 from servicekit.documents import timestamp
 from servicekit.documents.fonts import MissingGlyph, load
+from servicekit.documents.keys import open_key
 from servicekit.documents.render import AddressRefused, Renderer, RenderSettings
+from servicekit.documents.round_seal import round_seal
 from servicekit.documents.seal import Sealer, SigningKey, TimestampUnavailable
 from servicekit.service import Decided, Ground, Service, answers
 from servicekit.settings import Settings
+from servicekit.telemetry import objectives
+from servicekit.telemetry.metrics import ISSUE_SECONDS
 from services.issuance import rules
 from services.issuance.numbers import Series
 from services.issuance.paper import Issued, policy_document
 from services.issuance.policy_pdf import policy_job, seal_policy
 from services.issuance.register import Register
-from services.issuance.round_seal import round_seal
 from services.issuance.rules import IssuanceState
 
 log = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ SEAL_CAPTION = "电子保单专用章"
 class IssuanceSettings(Settings):
     service: ClassVar[str] = "issuance"
 
-    issuance_seal_key_file: Path
+    issuance_seal_key: str
     """P-256 key of the policy seal, PEM."""
     issuance_seal_chain_file: Path
     """Its certificate, then those above it, PEM."""
@@ -77,7 +80,9 @@ class Issuance(Service[IssuanceState, IssuanceSettings]):
         super().__init__(ground)
         self.releases = Releases(self.set.releases_dir)
         self.register = Register(ground.store, self.vault.blind_index)
-        self.renderer = Renderer(RenderSettings(fonts=self.set.fonts_dir, workers=self.set.issuance_workers))
+        self.renderer = Renderer(
+            RenderSettings(fonts=self.set.fonts_dir, workers=self.set.issuance_workers), self.metrics.pool_queue.set
+        )
         registry = ground.metrics.registry
         self.issued_total = Counter("toubao_policies_issued_total", "Policies issued.", ["product"], registry=registry)
         self.not_issued_total = Counter(
@@ -86,16 +91,23 @@ class Issuance(Service[IssuanceState, IssuanceSettings]):
             ["code"],
             registry=registry,
         )
+        self.issued_after = Histogram(
+            "toubao_paid_to_issued_seconds",
+            "Time from the confirmed payment until all its policies were issued.",
+            buckets=ISSUE_SECONDS,
+            registry=registry,
+        )
+        objectives.export(registry, objectives.ISSUE)
         self.stuck_now = Gauge(
             "toubao_journeys_stuck", "Paid journeys with a policy that cannot be drawn as it is.", registry=registry
         )
 
     async def open(self) -> None:
-        key = SigningKey.load(
-            self.set.issuance_seal_key_file.read_bytes(), self.set.issuance_seal_chain_file.read_bytes()
-        )
+        key = SigningKey.load(open_key(self.set.issuance_seal_key), self.set.issuance_seal_chain_file.read_bytes())
         self.http = ClientSession(timeout=ClientTimeout(total=10))
-        self.sealer = Sealer(key, timestamp.authority(self.set.issuance_tsa_url, self.http))
+        self.sealer = Sealer(
+            key, timestamp.authority(self.set.issuance_tsa_url, self.http, watched=self.metrics.outside("authority"))
+        )
         self.outlines = load(self.set.fonts_dir).outline_sources()
         await self.renderer.start()
 
@@ -301,10 +313,17 @@ class Issuance(Service[IssuanceState, IssuanceSettings]):
             customer_id=rules.customer_of(state),
         )
 
+        first = False
+
         async def decision(now: IssuanceState) -> Sequence[Fact]:
-            return [] if now.done else [finished]
+            nonlocal first
+            first = not now.done
+            return [finished] if first else []
 
         await self.journeys.append(journey_id, decision)
+        paid = next(payment for payment in state.payments if payment.order_no == state.numbered.order_no)
+        if first:
+            self.issued_after.observe(max(0.0, (finished.at - paid.at).total_seconds()))
 
     # -- money that shall go back ----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from yarl import URL
 
 from contracts.values import Token
 from servicekit.signed_requests import signed_headers
+from servicekit.telemetry.metrics import Watched, unwatched
 
 DEADLINE_SECONDS: Final = 5.0
 """For one try. Nobody waits for us: the message was taken long before."""
@@ -48,7 +49,10 @@ class _Taken(BaseModel):
 class Provider:
     """One client a service."""
 
-    def __init__(self, url: str, client_id: str, key: bytes, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, url: str, client_id: str, key: bytes, now: Callable[[], datetime], watched: Watched = unwatched
+    ) -> None:
+        self._watched = watched
         self._base = url.rstrip("/")
         self._client_id = client_id
         self._key = key
@@ -67,6 +71,10 @@ class Provider:
 
         Raises ``Refused``, ``TooLate`` or ``Unreachable``; none quotes phone or text.
         """
+        with self._watched(Refused, TooLate):
+            return await self._send(message_id, phone, text, until)
+
+    async def _send(self, message_id: str, phone: str, text: str, until: datetime | None) -> str:
         body = json.dumps({"message_id": message_id, "phone": phone, "text": text}, ensure_ascii=False).encode()
         url = URL(self._base + "/v1/messages", encoded=True)
         try:

@@ -57,7 +57,13 @@ class Notify(Service[NotifyState, NotifySettings]):
         # Fails at the start rather than at the first customer.
         self.templates = load_templates()
         key = await asyncio.to_thread(self.set.notify_sms_key_file.read_bytes)
-        self.provider = Provider(self.set.notify_sms_url, self.set.notify_sms_client_id, key.strip(), self.now)
+        self.provider = Provider(
+            self.set.notify_sms_url,
+            self.set.notify_sms_client_id,
+            key.strip(),
+            self.now,
+            self.metrics.outside("sms"),
+        )
         await self.provider.open()
 
     async def close(self) -> None:
@@ -81,6 +87,14 @@ class Notify(Service[NotifyState, NotifySettings]):
                 "invalid_fields",
                 errors=(FieldFault(pointer="/template", code="unknown", detail="没有这个短信模板。"),),
             )
+        for sealed in (command.phone, command.values):
+            try:
+                await self.vault.open(command.journey_id, sealed)
+            except Shredded:
+                break  # taken, and put on record as not sent
+            except Unopenable:
+                # Sealed before it was asked for, or by nobody who may ask.
+                raise Refuse("malformed") from None
         message_id = rules.message_id(command.journey_id, command.command_id)
         reply = MessageTaken(message_id=message_id)
         if rules.known(state, message_id):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -194,8 +194,11 @@ def refund_no(order_no: str, transaction_id: str) -> str:
 # -- placing -----------------------------------------------------------------------------------------------------
 
 
-def check_order(state: PaymentState, asked: OrderTerms, attempt: int, now: datetime) -> Order | None:
-    """This service's own gate before money is asked for (DESIGN §3); the open order if there is one.
+def check_order(
+    state: PaymentState, asked: OrderTerms, attempt: int, now: datetime, consents: Iterable[str]
+) -> Order | None:
+    """This service's own gate before money is asked for (DESIGN §3); the open order if there is one. ``consents``:
+    notices of the release without whose consent nothing is paid.
 
     Raises ``Refuse``. Identity, terms, disclosure and signature each hold in this very device session, and what the
     page showed is what was confirmed, to the fen (I12, I17, I18).
@@ -215,6 +218,9 @@ def check_order(state: PaymentState, asked: OrderTerms, attempt: int, now: datet
         raise Refuse("terms_changed")
     if asked.total_fen != progress.total_fen():
         raise Refuse("amount_mismatch")
+    for notice in consents:
+        if progress.confirmations.consents.get(notice) is not True:
+            raise Refuse("consent_missing", notice=notice)
     order = state.open_order
     if order is not None and (to_close(state, now) is not None or order.channel != asked.channel):
         # It is being closed at the channel; only then may there be another.
@@ -429,10 +435,12 @@ def due(state: PaymentState, ask_after: timedelta, patience: timedelta | None) -
 
 
 def place_in_queue(state: PaymentState) -> Mapping[str, str | int]:
-    """What the reconciler searches by: the stage, and since when (Unix seconds)."""
+    """What the reconciler searches by: the stage, and since when (Unix seconds); and since when money is owed back."""
+    owed = [int(refund.requested_at.timestamp()) for refund in state.refunds_open]
+    back: dict[str, str | int] = {"refunding": int(bool(owed)), "refund_since": min(owed, default=0)}
     order = state.open_order or waits_for_policy(state)
     if order is None:
-        return {"stage": "quiet", "since": 0}
+        return {**back, "stage": "quiet", "since": 0}
     if order.open:
-        return {"stage": "ordered", "since": int(order.placed_at.timestamp())}
-    return {"stage": "unissued", "since": int((order.confirmed_at or order.placed_at).timestamp())}
+        return {**back, "stage": "ordered", "since": int(order.placed_at.timestamp())}
+    return {**back, "stage": "unissued", "since": int((order.confirmed_at or order.placed_at).timestamp())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from contracts.facts import payment as facts
 from contracts.facts.base import Fact
 from contracts.problems import KINDS, Refuse
 from contracts.values import Committed, sha256_hex
+from products import Releases
 from servicekit.sealed import Sealed
 from servicekit.service import Admitted, Decided, Ground, Service, answers
 from servicekit.settings import Settings
@@ -55,8 +57,13 @@ from services.payment.rules import Order, PaymentState, Refund
 
 log = logging.getLogger(__name__)
 
+TAKE: Final = TakeNotification.verb
 UNCLAIMED: Final = "payment-unclaimed"
 """Under this key lie notifications about orders we never placed."""
+NOTIFICATION_OUTCOMES: Final = (
+    "taken", "unclaimed", "notification_invalid", "notification_stale", "notification_replayed", "channel_unavailable",
+)  # fmt: skip
+"""What becomes of a notification, as it is counted."""
 NOTIFICATION_PAUSE: Final = timedelta(seconds=5)
 KEPT: Final = timedelta(days=30)
 """So long the nonce and bytes of a notification are kept; its age allows ten minutes."""
@@ -88,10 +95,11 @@ class Payment(Service[PaymentState, PaymentSettings]):
     state = PaymentState
     settings = PaymentSettings
     hears = ("proposal", "identity", "disclosure", "signing", "issuance")
-    fields = ("stage", "since")
+    fields = ("stage", "since", "refunding", "refund_since")
 
     def __init__(self, ground: Ground[PaymentSettings]) -> None:
         super().__init__(ground)
+        self.releases = Releases(self.set.releases_dir)
         self.links = ground.store.collection("pay_links")
         self.notifications = ground.store.collection("notifications")
         merchant = Merchant.load(
@@ -106,6 +114,7 @@ class Payment(Service[PaymentState, PaymentSettings]):
                 merchant,
                 self.set.payment_wechat_client_ip,
                 self.now,
+                self.metrics.outside("wechat"),
             )
         }
         self.ask_after = timedelta(seconds=self.set.payment_ask_after_seconds)
@@ -119,6 +128,12 @@ class Payment(Service[PaymentState, PaymentSettings]):
         )
         self._taken = Counter(
             "toubao_payment_notifications", "Notifications of payment channels.", ("outcome",), registry=on
+        )
+        for outcome in NOTIFICATION_OUTCOMES:
+            self._taken.labels(outcome)
+        self._owed = Gauge("toubao_refunds_owed", "Journeys with money on its way back.", registry=on)
+        self._owed_oldest = Gauge(
+            "toubao_refunds_owed_oldest_seconds", "For how long the oldest money has been on its way back.", registry=on
         )
 
     async def open(self) -> None:
@@ -144,10 +159,16 @@ class Payment(Service[PaymentState, PaymentSettings]):
     async def place_order(self, act: Admitted[OrderTerms], state: PaymentState) -> Decided:
         if act.arguments.channel not in self.channels:
             raise Refuse("not_found")
-        known = rules.check_order(state, act.arguments, act.judgement.attempt, act.at)
+        opened = state.progress.check_opened()
+        notices = self.releases.get(opened.release).notices
+        consents = [
+            code
+            for code, each in notices.items()
+            if each.stage == "payment" and each.act == "consent" and each.required
+        ]
+        known = rules.check_order(state, act.arguments, act.judgement.attempt, act.at, consents)
         if known is not None:
             return Decided([], _to_pay(known, ""))
-        opened = state.progress.check_opened()
         number = rules.order_no(act.journey_id, len(state.orders) + 1)
         placed = facts.OrderPlaced(
             at=act.at,
@@ -350,7 +371,8 @@ class Payment(Service[PaymentState, PaymentSettings]):
             return self._refused("notification_replayed")
         self._taken.labels("taken" if ours else "unclaimed").inc()
         if not ours:
-            log.error("a notification about an order that is not ours", extra={"channel": request.channel})
+            # Counted as unclaimed: whoever looks after payments is told by that.
+            log.warning("a notification about an order that is not ours", extra={"channel": request.channel})
         else:
             try:
                 await self._settle_notification(kept)
@@ -369,7 +391,7 @@ class Payment(Service[PaymentState, PaymentSettings]):
         stated: Any = kept.state["said"]
         if journey_id is not None and stated is not None and not kept.state["settled"]:
             if kept.state["refund"]:
-                await self._take_refund(journey_id, RefundStatement.model_validate(stated))
+                await self._take_refund_notice(journey_id, RefundStatement.model_validate(stated))
             else:
                 words = await self.vault.open(journey_id, Committed.model_validate(kept.state["words"]))
                 await self._take_payment(journey_id, Heard(PaymentStatement.model_validate(stated), words))
@@ -388,8 +410,18 @@ class Payment(Service[PaymentState, PaymentSettings]):
         if heard.said.state == "paid" and not rules.in_full(state, heard.said):
             # Before money goes back the channel's books are asked, not its messenger.
             await self._ask(journey_id, order)
+            if not rules.known(await self.journeys.state(journey_id), heard.said):
+                # The books know nothing of it: no money, but somebody said so.
+                await self.journeys.record_refusal(journey_id, TAKE, "amount_mismatch")
             return
         await self._record(journey_id, heard, "notification")
+
+    async def _take_refund_notice(self, journey_id: str, said: RefundStatement) -> None:
+        known = {refund.refund_no for refund in (await self.journeys.state(journey_id)).refunds}
+        if said.refund_no in known:
+            await self._take_refund(journey_id, said)
+        else:
+            await self.journeys.record_refusal(journey_id, TAKE, "nothing_to_refund")
 
     async def _take_refund(self, journey_id: str, said: RefundStatement) -> None:
         async def decision(state: PaymentState) -> list[Fact]:
@@ -475,8 +507,14 @@ class Payment(Service[PaymentState, PaymentSettings]):
                     continue
         self._ordered.set(await self.journeys.collection.count({"stage": "ordered"}))
         self._unissued.set(await self.journeys.collection.count({"stage": "unissued"}))
-        oldest = await self.journeys.collection.find(equal={"stage": "unissued"}, order="since", limit=1)
-        self._oldest.set(max(0.0, now.timestamp() - int(oldest[0].fields["since"])) if oldest else 0)
+        self._oldest.set(await self._longest({"stage": "unissued"}, "since"))
+        self._owed.set(await self.journeys.collection.count({"refunding": 1}))
+        self._owed_oldest.set(await self._longest({"refunding": 1}, "refund_since"))
+
+    async def _longest(self, equal: Mapping[str, str | int], since: str) -> float:
+        """Seconds of the journey that is longest in this state; 0 when there is none."""
+        oldest = await self.journeys.collection.find(equal=equal, order=since, limit=1)
+        return max(0.0, self.now().timestamp() - int(oldest[0].fields[since])) if oldest else 0.0
 
     # -- people --------------------------------------------------------------------------------------------
 

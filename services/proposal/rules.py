@@ -13,7 +13,7 @@ from contracts.commands.proposal import Salesperson
 from contracts.facts import proposal as facts
 from contracts.facts.base import Fact
 from contracts.facts.proposal import CoverTerms, Party, ProductTerms, terms_lock
-from contracts.problems import FieldFault, Refuse
+from contracts.problems import MOST_FAULTS, FieldFault, Refuse
 from contracts.progress import Progress
 from contracts.values import Committed, Contract, DocumentRef, Fen, PremiumLine, Slug, Token
 from products import Product, Release, check_proposal
@@ -79,9 +79,9 @@ class SubmittedPeriod(Contract):
 
 class SubmittedProduct(Contract):
     product: Slug
-    covers: tuple[SubmittedCover, ...]
+    covers: Annotated[tuple[SubmittedCover, ...], Field(max_length=100)]
     premium_fen: Fen
-    taxes: tuple[SubmittedTax, ...] = ()
+    taxes: Annotated[tuple[SubmittedTax, ...], Field(max_length=20)] = ()
     period: SubmittedPeriod
     fields: dict[Slug, str | int | bool] = {}
 
@@ -123,7 +123,7 @@ def check_submitted(release: Release, body: JsonValue, now: datetime) -> tuple[F
                         detail="投保人手机号不能是业务员的手机号。",
                     )
                 )
-    return tuple(faults)
+    return tuple(faults[:MOST_FAULTS])
 
 
 def as_text(value: str | float | bool) -> str:
@@ -216,7 +216,7 @@ def check_confirmation(progress: Progress, locks: Mapping[str, str]) -> None:
     chosen = {terms.product: terms.lock for terms in progress.chosen()}
     for product in locks:
         if product not in chosen:
-            raise Refuse("product_not_offered", product=product)
+            raise Refuse("product_not_offered")
     for product, lock in chosen.items():
         if product not in locks:
             raise Refuse("terms_not_confirmed", product=product)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
@@ -34,12 +33,14 @@ from contracts.commands.proposal import ProposalState as ListedProposal
 from contracts.facts import proposal as facts
 from contracts.facts.base import Fact
 from contracts.facts.proposal import JourneyOpened, Party
-from contracts.problems import FieldFault, Refuse
+from contracts.problems import MOST_FAULTS, FieldFault, Refuse
 from contracts.values import Committed, canonical_json, sha256_hex
 from products import Releases
-from servicekit.service import Admitted, Decided, Ground, Service, answers, field_faults
+from servicekit.bodies import check_unambiguous, field_faults
+from servicekit.service import Admitted, Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from servicekit.store import Cursor, Document, VersionConflict
+from servicekit.vault import Unopenable
 from services.proposal import rules
 from services.proposal.rules import ProposalState, Submitted, SubmittedParty
 
@@ -111,7 +112,10 @@ class Proposal(Service[ProposalState, ProposalSettings]):
 
     @answers(SubmitProposal)
     async def submit(self, request: SubmitProposal) -> ProposalAccepted:
-        body = await self.vault.open(request.journey_id, request.body)
+        try:
+            body = await self.vault.open(request.journey_id, request.body)
+        except Unopenable:
+            raise Refuse("malformed") from None
         digest = sha256_hex(body)
         journey_id = await self._begun(request, digest)
         if journey_id != request.journey_id and await self._exists(request.journey_id):
@@ -148,10 +152,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
 
     def _checked(self, body: bytes) -> Submitted:
         """Raises ``Refuse`` with every fault named by its field."""
-        try:
-            value: JsonValue = json.loads(body)
-        except (ValueError, RecursionError):
-            raise Refuse("malformed") from None
+        value: JsonValue = check_unambiguous(body)
         release = self.releases.get(self.set.proposal_release)
         faults = list(rules.check_submitted(release, value, self.now()))
         try:
@@ -159,7 +160,7 @@ class Proposal(Service[ProposalState, ProposalSettings]):
         except ValidationError as error:
             known = {fault.pointer for fault in faults}
             faults += [fault for fault in field_faults(error) if fault.pointer not in known]
-            raise Refuse("invalid_fields", errors=tuple(faults)) from None
+            raise Refuse("invalid_fields", errors=tuple(faults[:MOST_FAULTS])) from None
         if faults:
             raise Refuse("invalid_fields", errors=tuple(faults))
         return submitted

@@ -30,6 +30,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from yarl import URL
 
 from contracts.values import Token
+from servicekit.telemetry.metrics import Watched, unwatched
 from services.payment.channels import (
     ChannelRefused,
     ChannelUnavailable,
@@ -196,8 +197,15 @@ class WeChatPay:
     """The channel (see ``Channel``). ``now`` gives the time that signatures carry and are judged by."""
 
     def __init__(
-        self, url: str, notify_url: str, merchant: Merchant, client_ip: str, now: Callable[[], datetime]
+        self,
+        url: str,
+        notify_url: str,
+        merchant: Merchant,
+        client_ip: str,
+        now: Callable[[], datetime],
+        watched: Watched = unwatched,
     ) -> None:
+        self._watched = watched
         self._base = url.rstrip("/")
         self._notify_url = notify_url
         self._merchant = merchant
@@ -239,13 +247,13 @@ class WeChatPay:
             },
             "scene_info": {"payer_client_ip": self._client_ip, "h5_info": {"type": "Wap"}},
         }
-        answer = await self._ask("POST", "/v3/pay/transactions/h5", asked, {"Wechatpay-Serial": serial})
+        answer = await self._ask("order", "POST", "/v3/pay/transactions/h5", asked, {"Wechatpay-Serial": serial})
         return _parsed(_Link, answer).h5_url
 
     async def query(self, order_no: str) -> Heard | None:
         path = f"/v3/pay/transactions/out-trade-no/{quote(order_no, safe='')}?mchid={quote(self._merchant.mchid)}"
         try:
-            words = await self._ask("GET", path)
+            words = await self._ask("query", "GET", path)
         except ChannelRefused as refused:
             if refused.code in {"ORDER_NOT_EXIST", "ORDERNOTEXIST"}:
                 return None
@@ -258,7 +266,7 @@ class WeChatPay:
     async def close(self, order_no: str) -> Literal["closed", "paid"]:
         path = f"/v3/pay/transactions/out-trade-no/{quote(order_no, safe='')}/close"
         try:
-            await self._ask("POST", path, {"mchid": self._merchant.mchid})
+            await self._ask("close", "POST", path, {"mchid": self._merchant.mchid})
         except ChannelRefused as refused:
             if refused.code == "ORDERPAID":
                 return "paid"
@@ -273,11 +281,12 @@ class WeChatPay:
             "notify_url": self._notify_url,
             "amount": {"refund": refund.fen, "total": refund.fen, "currency": "CNY"},
         }
-        return _refund_statement(_parsed(_Refund, await self._ask("POST", "/v3/refund/domestic/refunds", asked)))
+        answer = await self._ask("refund", "POST", "/v3/refund/domestic/refunds", asked)
+        return _refund_statement(_parsed(_Refund, answer))
 
     async def query_refund(self, refund_no: str) -> RefundStatement | None:
         try:
-            words = await self._ask("GET", f"/v3/refund/domestic/refunds/{quote(refund_no, safe='')}")
+            words = await self._ask("query refund", "GET", f"/v3/refund/domestic/refunds/{quote(refund_no, safe='')}")
         except ChannelRefused as refused:
             if refused.code in {"RESOURCE_NOT_EXISTS", "RESOURCE_NOT_EXIST"}:
                 return None
@@ -349,10 +358,19 @@ class WeChatPay:
     # -- asking --------------------------------------------------------------------------------------------
 
     async def _ask(
-        self, method: str, path: str, asked: dict[str, Any] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        call: str,
+        method: str,
+        path: str,
+        asked: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """The body of a good answer, its signature verified."""
-        status, given, body = await self._send(method, path, asked, headers or {})
+        """The body of a good answer, its signature verified. ``call``: what is asked for, in a word or two."""
+        with self._watched(ChannelRefused, call=call):
+            return await self._asked(method, path, asked, headers or {})
+
+    async def _asked(self, method: str, path: str, asked: dict[str, Any] | None, headers: Mapping[str, str]) -> bytes:
+        status, given, body = await self._send(method, path, asked, headers)
         try:
             signature = await self._verified(given, body)
         except _Unverified:

@@ -83,6 +83,28 @@ def test_dwell_never_exceeds_the_time_that_passed_and_never_shrinks(signs: list[
     assert state.dwell_ms <= max(0, (state.last_sign - NOW) / timedelta(milliseconds=1))
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20_000), st.sampled_from([0, 0, 0, -3600, 3600]), st.booleans(), st.booleans()),
+        max_size=40,
+    )
+)
+def test_I3_a_clock_that_is_set_makes_nobody_read_faster(signs: list[tuple[int, int, bool, bool]]) -> None:
+    """Where what passed is known, no more counts, and what counts is what passed."""
+    at, state, passed = NOW, Reading(opened_at=NOW, last_sign=NOW), timedelta(0)
+    for milliseconds, set_by, visible, known in signs:
+        gone = timedelta(milliseconds=milliseconds)
+        at += gone + timedelta(seconds=set_by)
+        counted = state.visible and (known or set_by == 0)
+        after = state.sign(at, (), at_end=False, visible=visible, passed=gone if known or set_by else None)
+        passed += gone
+        assert state.dwell_ms <= after.dwell_ms <= state.dwell_ms + milliseconds
+        if counted and gone <= LONGEST_SILENCE:
+            assert after.dwell_ms == state.dwell_ms + milliseconds
+        state = after
+    assert state.dwell_ms <= passed / timedelta(milliseconds=1)
+
+
 def test_paragraphs_the_document_does_not_have_are_not_believed() -> None:
     assert known_paragraphs(TEXT, ["p1", "p99999", "h1", "x"]) == {"p1"}
 

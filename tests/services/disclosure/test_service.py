@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,29 @@ async def test_I2_one_document_an_act(buyer: Purchase) -> None:
     assert await made(buyer, facts.DocumentConfirmed) == []
 
 
+async def test_I3_what_a_confirmation_waits_for_here_is_not_reading(
+    buyer: Purchase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, journey = buyer.at, buyer.journey_id
+    document = next(d for d in buyer.progress.documents() if buyer.release.document(d.sha256).minimum_dwell_seconds > 9)
+    text = buyer.release.document(document.sha256)
+    everything = tuple(block.id for block in text.paragraphs)
+    await at.act(OpenDocument, journey, document)
+    await at.act(ReportReading, journey, Reading(document=document, paragraphs=everything, at_end=True))
+    kept = at.service._reading
+
+    async def slowly(*asked: object) -> object:
+        at.clock.pass_by(seconds=text.minimum_dwell_seconds)
+        return await kept(*asked)
+
+    monkeypatch.setattr(at.service, "_reading", slowly)
+    assert await at.refused(at.act(ConfirmDocument, journey, document)) == "reading_too_short"
+    monkeypatch.undo()
+    await at.act(ConfirmDocument, journey, document)
+    (confirmed,) = await made(buyer, facts.DocumentConfirmed)
+    assert confirmed.dwell_ms <= (confirmed.at - confirmed.opened_at).total_seconds() * 1000
+
+
 async def test_I3_too_early_or_not_to_the_end_is_refused_and_recorded(buyer: Purchase) -> None:
     at, journey = buyer.at, buyer.journey_id
     document = next(d for d in buyer.progress.documents() if buyer.release.document(d.sha256).minimum_dwell_seconds > 9)
@@ -205,7 +229,8 @@ async def test_deadly_points_come_when_all_is_read_and_only_once_shown(buyer: Pu
     assert await at.refused(at.act(AcknowledgePoint, journey, point)) == "point_not_ready"
     changed = point.model_copy(update={"sha256": "0" * 64})
     assert await at.refused(at.act(ShowPoint, journey, changed)) == "document_changed"
-    await at.act(ShowPoint, journey, point)
+    # Two tabs, or one finger too many.
+    await asyncio.gather(*(at.act(ShowPoint, journey, point) for _ in range(8)))
     await at.act(AcknowledgePoint, journey, point)
     assert await at.refused(at.act(AcknowledgePoint, journey, point)) == "already_done"
 
@@ -228,6 +253,25 @@ async def test_I18_nothing_is_read_on_terms_nobody_confirmed(at: Desk) -> None:
     buyer = await purchase(at, published(at.folder / "releases")).up_to("verified")
     document = buyer.progress.check_opened().products[0].documents[0]
     assert await at.refused(at.act(OpenDocument, buyer.journey_id, document)) == "terms_not_confirmed"
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_I3_a_clock_set_while_somebody_reads_neither_gives_nor_takes_time(buyer: Purchase, hours: int) -> None:
+    at, journey = buyer.at, buyer.journey_id
+    document = next(d for d in buyer.progress.documents() if buyer.release.document(d.sha256).minimum_dwell_seconds > 9)
+    text = buyer.release.document(document.sha256)
+    everything = tuple(block.id for block in text.paragraphs)
+    await at.act(OpenDocument, journey, document)
+    at.clock.pass_by(seconds=2)
+    at.clock.set(hours=hours)
+    # Heard of with the clock off already, or only in the confirmation.
+    assert await at.refused(at.act(ConfirmDocument, journey, document)) == "reading_not_at_end"
+    told = await at.act(ReportReading, journey, Reading(document=document, paragraphs=everything, at_end=True))
+    assert told.dwell_ms == 2000
+    at.clock.set(hours=-hours)
+    assert await at.refused(at.act(ConfirmDocument, journey, document)) == "reading_too_short"
+    at.clock.pass_by(seconds=text.minimum_dwell_seconds - 2)
+    await at.act(ConfirmDocument, journey, document)
 
 
 async def test_a_withdrawn_proposal_ends_the_reading(buyer: Purchase) -> None:

@@ -25,11 +25,14 @@ from contracts.values import (
     sha256_hex,
 )
 from products import Release
+from servicekit.documents.keys import open_key
 from servicekit.documents.seal import Sealer, SigningKey
 from servicekit.documents.timestamp import authority
 from servicekit.runner import new_ulid
 from tests.desk import Desk
+from tests.servicekit.documents.blank import blank_form
 from tests.services.evidence.parties import Parties
+from tests.services.signing.finishing import Office
 
 PERSON = {
     "name": "欧阳若兰",
@@ -50,6 +53,8 @@ class Journey:
     tsa: str
     products: tuple[str, ...] = PRODUCTS
     dwell_scale: float = 1.0
+    office: Office | None = None
+    """Where forms are finished; without one they bear the insurer's seal alone, as they once did."""
     id: str = field(default_factory=new_ulid)
     facts: list[Fact] = field(default_factory=list)
     heads: dict[str, int] = field(default_factory=dict)
@@ -249,7 +254,7 @@ class Journey:
         self.forms: dict[str, bytes] = {}
         first: dict[str, str] = {}
         for slug, terms in self.terms_of.items():
-            self.forms[slug] = paper()
+            self.forms[slug] = paper() if self.office is None else blank_form("signature", lock="seal")
             form = await self.file(self.forms[slug])
             first[slug] = form.commitment
             await self.tell(
@@ -275,33 +280,39 @@ class Journey:
                 for d in terms.documents
             ]
         body = {"items": [item.model_dump() for item in items], "declaration_sha256": "3" * 64}
-        await self.tell(
-            signing.FormsSigned(
-                at=self.now(),
-                attestation=await self.attested(),
-                attempt=1,
-                items=tuple(items),
-                declaration_sha256="3" * 64,
-                strokes=await self.file(b'{"boxes":[]}', "application/json"),
-                image=await self.file(b"\x89PNG not really", "image/png"),
-                vector=await self.file(b"<svg/>", "image/svg+xml"),
-                strokes_rendered_by="strokes 1",
-                ink_checks=(),
-                legibility="not_judged",
-                signed_at=self.at.clock(),
-                proof=await self.proof(body, "sign-forms"),
-            )
+        signed = signing.FormsSigned(
+            at=self.now(),
+            attestation=await self.attested(),
+            attempt=1,
+            items=tuple(items),
+            declaration_sha256="3" * 64,
+            strokes=await self.file(b'{"boxes":[]}', "application/json"),
+            image=await self.file(b"\x89PNG not really", "image/png"),
+            vector=await self.file(b"<svg/>", "image/svg+xml"),
+            strokes_rendered_by="strokes 1",
+            ink_checks=(),
+            legibility="not_judged",
+            signed_at=self.at.clock(),
+            proof=await self.proof(body, "sign-forms"),
         )
+        await self.tell(signed)
         for slug in self.terms_of:
+            pdf, certificate = await self.finished(self.forms[slug], signed, first[slug])
             await self.tell(
                 signing.FormSealed(
                     at=self.now(),
                     product=slug,
                     form_no=f"F-{slug}",
-                    form=await self.file(await self.sealed(self.forms[slug], "application")),
+                    form=await self.file(pdf),
                     first_revision=first[slug],
+                    certificate=certificate,
                 )
             )
+
+    async def finished(self, pdf: bytes, signed: signing.FormsSigned, form: str) -> tuple[bytes, str | None]:
+        if self.office is None:
+            return await self.sealed(pdf, "application"), None
+        return await self.office.finish_with(pdf, signed, form, PERSON["name"])
 
     async def pay(self) -> None:
         lines: list[PremiumLine] = []
@@ -384,7 +395,7 @@ class Journey:
 
     async def sealed(self, pdf: bytes, who: str) -> bytes:
         key = SigningKey.load(
-            (self.parties.root / "keys" / f"{who}.key.pem").read_bytes(),
+            open_key(str(self.parties.root / "keys" / f"{who}.key.pem")),
             (self.parties.root / "certs" / f"{who}.chain.pem").read_bytes(),
         )
         async with aiohttp.ClientSession() as session:

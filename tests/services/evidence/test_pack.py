@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -31,6 +32,7 @@ from deploy.simulator.device import Device
 from products import Release
 from products.publish import PRODUCTS as FOLDER
 from products.publish import publish
+from servicekit.documents.render import RenderFailed
 from servicekit.proof import verify_proof
 from servicekit.runner import new_ulid
 from services.evidence import verify
@@ -43,6 +45,7 @@ from tests.nats_server import NatsServer
 from tests.servicekit.documents.prepared import fonts_folder
 from tests.services.evidence.journey import PERSON, PRODUCTS, Journey
 from tests.services.evidence.parties import Parties, make_parties, stamping
+from tests.services.signing.finishing import finishing
 
 VERIFIER = Path(verify.__file__)
 
@@ -78,8 +81,14 @@ def packs(tmp_path_factory: pytest.TempPathFactory, nats: NatsServer, parties: P
 
 
 async def exported(folder: Path, nats: NatsServer, parties: Parties) -> dict[str, bytes]:
-    async with stamping(parties) as tsa, evidence(folder, nats, parties, tsa) as (at, release):
-        journey = Journey(at, release, parties, tsa)
+    # Of the same roots: the authorities' files lie elsewhere, as running them changes the addresses in certificates.
+    roots = Path(shutil.copytree(parties.root, folder / "authorities"))
+    async with (
+        stamping(parties) as tsa,
+        evidence(folder, nats, parties, tsa) as (at, release),
+        finishing(roots) as office,
+    ):
+        journey = Journey(at, release, parties, tsa, office=office)
         await journey.pass_through()
         made = {"journey": await export(at, journey.id), "masked": await export(at, journey.id, masked=True)}
         for slug, number in journey.numbers.items():
@@ -119,6 +128,14 @@ async def test_I21_a_whole_journey_is_exported_and_proven(
         again, _ = await export(at, journey.id, reason="再次导出")
         assert again == data
         assert sum(f.type() == "toubao.evidence.pack_exported.v1" for f in await at.made(journey.id)) == 2
+
+        async def too_slow(*_: Any) -> bytes:
+            raise RenderFailed("deadline passed")
+
+        at.service._reporter.report = too_slow
+        with pytest.raises(Refuse) as refused:
+            await export(at, journey.id)
+        assert refused.value.code == "unavailable", "a report that is late today is drawn tomorrow"
 
 
 @pytest.mark.parametrize("name", ["journey", "masked", *PRODUCTS, "policy masked"])

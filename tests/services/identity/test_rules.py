@@ -152,19 +152,25 @@ def test_a_pace_refuses_exactly_when_the_hour_is_full(ages: list[int], most: int
 
 
 def test_before_identity_is_proven_no_idle_clock_runs() -> None:
-    assert rules.idle_since(folded(session()), None) is None
-    assert rules.idle_since(folded(session(), verified()), None) == NOW
+    assert rules.idle_since(folded(session()), None, NOW) is None
+    assert rules.idle_since(folded(session(), verified()), None, NOW) == NOW
 
 
 def test_the_last_sign_counts() -> None:
     later = NOW + timedelta(minutes=3)
-    assert rules.idle_since(folded(session(), verified()), later) == later
-    assert rules.idle_since(folded(session(), verified(at=later)), NOW) == later
+    assert rules.idle_since(folded(session(), verified()), later, later) == later
+    assert rules.idle_since(folded(session(), verified(at=later)), NOW, later) == later
+
+
+def test_a_sign_kept_while_the_clock_was_ahead_lets_nobody_stay_away_longer() -> None:
+    ahead = NOW + timedelta(hours=1)
+    assert rules.idle_since(folded(session(), verified()), ahead, NOW) == NOW
+    assert rules.idle_since(folded(session(at=ahead), verified(at=ahead)), ahead, NOW) == rules.LONG_AGO
 
 
 def test_a_session_is_not_idle_twice() -> None:
     state = folded(session(), verified(), facts.ReproofRequired(at=NOW, attempt=1, idle_seconds=601))
-    assert rules.idle_since(state, None) is None
+    assert rules.idle_since(state, None, NOW) is None
     assert not rules.verified(state, NOW)
 
 

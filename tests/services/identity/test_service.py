@@ -14,6 +14,7 @@ from contracts.facts import identity as facts
 from contracts.problems import Refuse
 from deploy.simulator.device import Device
 from deploy.simulator.proposals import person
+from servicekit.journeys import REMEMBERED_COMMANDS
 from servicekit.runner import new_ulid
 from services.identity import rules
 from services.identity.rules import IdentityState
@@ -210,6 +211,34 @@ async def test_I12_after_signing_no_other_device_comes_in_and_nothing_is_voided(
     assert not await made(customer, facts.SessionVoided)
     customer.device = customer_device
     assert (await customer.open()).attempt == 1
+
+
+async def test_I12_a_signature_on_its_way_while_another_device_opens_stands_and_its_device_goes_on(
+    customer: Customer,
+) -> None:
+    await customer.pass_by_face()
+    signer, signers_token = customer.device, customer.token
+    customer.device = Device()
+    assert (await customer.open()).attempt == 2
+    await customer.judge("act")
+    await customer.hear_until("signed")  # in the first session, as was decided while the second was opened
+    other, others_token = customer.device, customer.token
+    assert await refused(customer, customer.judge("act")) == "device_bound"
+    assert await refused(customer, customer.open()) == "device_bound"
+    assert await refused(customer, customer.judge("act", device=signer, token=signers_token)) == "session_not_open"
+
+    customer.device = signer
+    assert (await customer.open()).attempt == 1
+    voids = [(fact.attempt, fact.reason) for fact in await made(customer, facts.SessionVoided)]
+    assert voids == [(1, "device_changed"), (2, "device_changed")]
+    assert not (await customer.judge("act")).verified, "identity has to be proven again"
+    await customer.real_name()
+    await customer.face()
+    assert (await customer.judge("act")).verified
+    assert await refused(customer, customer.judge("act", device=other, token=others_token)) == "proof_key_changed"
+    state = await customer.at.service.journeys.state(customer.journey_id)
+    assert state.progress.attempt == 1
+    assert state.progress.confirmations.consents["privacy"], "what was confirmed before the signature stands"
 
 
 async def test_an_expired_or_withdrawn_journey_does_not_open(customer: Customer) -> None:
@@ -719,6 +748,17 @@ async def test_I13_a_call_by_anybody_else_is_refused_and_kept(customer: Customer
         ("confirm_terms_by_channel", "not_the_customer"),
         ("sign_forms_by_staff", "not_the_customer"),
     ]
+
+
+async def test_I13_whoever_intrudes_pushes_no_answer_of_the_customers_out(customer: Customer) -> None:
+    await customer.begin()
+    key, notice = new_ulid(), customer.notice("face_consent")
+    first = await customer.act(commands.GiveConsent, notice, command_id=key)
+    for _ in range(REMEMBERED_COMMANDS + 1):
+        assert await refused(customer, customer.intrude("confirm_terms")) == "not_the_customer"
+    assert await customer.act(commands.GiveConsent, notice, command_id=key) == first
+    given = [fact for fact in await customer.at.made(customer.journey_id) if isinstance(fact, facts.ConsentGiven)]
+    assert len([fact for fact in given if fact.notice.notice == "face_consent"]) == 1
 
 
 async def test_I13_without_the_device_no_act_is_taken_whoever_speaks_on_the_bus(customer: Customer) -> None:

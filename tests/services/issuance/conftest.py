@@ -28,7 +28,7 @@ async def issuance_settings(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     keys = sandbox_keys(tmp_path / "sandbox")
     async with running(SandboxSettings(data_dir=keys, port=0)) as sandbox:
         yield {
-            "issuance_seal_key_file": keys / "keys/seal.key.pem",
+            "issuance_seal_key": str(keys / "keys/seal.key.pem"),
             "issuance_seal_chain_file": keys / "certs/seal.chain.pem",
             "issuance_tsa_url": sandbox.urls[Party.AUTHORITY] + "/sandbox/tsa/tsa",
             "issuance_verify_url": VERIFY,

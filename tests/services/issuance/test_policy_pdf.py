@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from servicekit.documents.fonts import MissingGlyph, load
 from servicekit.documents.render import Renderer
+from servicekit.documents.round_seal import DIAMETER, round_seal
 from servicekit.documents.seal import Sealer
 from services.issuance.policy_pdf import PolicyDocument, policy_job, seal_policy
-from services.issuance.round_seal import DIAMETER, round_seal
 from tests.servicekit.documents.authority import make_authority
 from tests.servicekit.documents.prepared import fonts_folder, render_settings
 from tests.servicekit.documents.tools import fonts_of, pages_of, signatures_of, text_of

@@ -198,9 +198,9 @@ async def test_a_code_is_never_sent_after_its_time(office: Office) -> None:
     await office.outage(status=503)
     await office.at.ask(await office.command(journey))
     office.at.clock.pass_by(minutes=5)
-    await office.over()
     (failed,) = await office.settled(journey)
     assert failed.reason == "expired"
+    await office.over()
     assert await office.inbox() == []
 
 
@@ -208,7 +208,15 @@ async def test_one_message_that_cannot_go_does_not_hold_back_the_next(office: Of
     journey = new_ulid()
     command = await office.command(journey)
     lost = Committed(commitment="c" * 64, blob="d" * 64)
-    await office.at.ask(command.model_copy(update={"values": lost}))
+    queued = MessageQueued(
+        at=office.at.clock(), message_id="lost", template=command.template, phone=command.phone, values=lost
+    )
+
+    async def taken(_: NotifyState) -> list[MessageQueued]:
+        return [queued]
+
+    # Nobody gets that far who names a blob that is not there; this one went afterwards.
+    await office.at.service.journeys.append(journey, taken)
     await office.at.ask(await office.command(journey))
     (sent,) = await office.settled(journey)
     assert isinstance(sent, MessageSent)
@@ -236,6 +244,17 @@ async def test_a_number_the_provider_refuses_fails_for_good(office: Office) -> N
     await office.at.ask(command.model_copy(update={"phone": landline}))
     (failed,) = await office.settled(journey)
     assert failed.reason == "provider_refused"
+
+
+@pytest.mark.parametrize("of", ["phone", "values"])
+async def test_what_nobody_sealed_for_this_journey_is_refused_at_once(office: Office, of: str) -> None:
+    journey = new_ulid()
+    command = await office.command(journey)
+    elsewhere = await office.at.vault.seal(new_ulid(), "13800000000")
+    for foreign in (elsewhere, elsewhere.model_copy(update={"blob": "0" * 64})):
+        asked = command.model_copy(update={of: foreign, "command_id": new_ulid()})
+        assert await office.at.refused(office.at.ask(asked)) == "malformed"
+    assert await office.at.made(journey) == []
 
 
 async def test_a_shredded_journey_gets_no_message(office: Office) -> None:

@@ -23,6 +23,7 @@ from contracts.commands.payment import (
 )
 from contracts.facts import issuance, proposal
 from contracts.facts import payment as facts
+from contracts.facts.identity import ConsentDeclined, ConsentGiven
 from contracts.problems import Refuse
 from contracts.values import Attestation
 from servicekit.bus import BusUnavailable
@@ -71,6 +72,17 @@ async def test_I17_one_order_separate_lines_and_the_sum_to_the_fen(till: Till) -
     assert len(kinds) == len(placed.lines) > len(progress.chosen())
     assert placed.lines == progress.lines()
     assert sum(line.fen for line in placed.lines) == placed.total_fen == order.total_fen == progress.total_fen()
+
+
+async def test_I9_without_the_consent_to_compare_the_payer_there_is_no_order(till: Till) -> None:
+    """Asked for on its own at this very page; withdrawn before the order, it was never given."""
+    given = next(f for f in till.buyer.facts if isinstance(f, ConsentGiven))
+    declined = ConsentDeclined(at=till.at.clock(), notice=given.notice, withdrawn=True, proof=given.proof)
+    await till.buyer.tell(declined)
+    assert await refuses(till.order()) == "consent_missing"
+    assert not await till.made(facts.OrderPlaced)
+    await till.buyer.tell(given)
+    await till.order()
 
 
 async def test_I18_an_order_on_other_terms_is_refused(till: Till) -> None:
@@ -461,6 +473,30 @@ async def test_a_refund_goes_once_and_all_the_way(till: Till) -> None:
     assert (await till.at.ask(ViewPayment(journey_id=till.journey))).state == "refunded"
     assert (await till.at.service.journeys.state(till.journey)).progress.refunding
     assert await refuses(till.order()) == "order_paid"
+
+
+async def test_money_on_its_way_back_is_seen_until_it_arrived(till: Till) -> None:
+    order = await till.order()
+    await till.pay(order)
+    await till.until(facts.PaymentConfirmed)
+    await till.outage(status=503)
+    await till.at.ask(RefundOrder(command_id=new_ulid(), journey_id=till.journey, order_no=order.order_no))
+    service = till.at.service
+    value = service.metrics.registry.get_sample_value
+
+    async def failed() -> bool:
+        return value("toubao_outside_calls_total", {"party": "wechat", "outcome": "failed"}) >= 1
+
+    await till.at.eventually(failed)
+    till.at.clock.pass_by(minutes=2)
+    await service.swept()
+    assert value("toubao_refunds_owed") == 1
+    assert value("toubao_refunds_owed_oldest_seconds") >= 120
+    await till.back()
+    await till.until(facts.Refunded)
+    await service.swept()
+    assert value("toubao_refunds_owed") == 0
+    assert value("toubao_refunds_owed_oldest_seconds") == 0
 
 
 # --- reconciling ----------------------------------------------------------------------------------------------
