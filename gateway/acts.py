@@ -16,7 +16,7 @@ from starlette.responses import Response
 from contracts.commands.base import Act, Beat, request_types
 from contracts.problems import Refuse
 from gateway.customer import caller_of, fresh_nonce, heads_of, merged, told, with_nonce
-from gateway.edge import edge_of, idempotency_key, json_answer, json_body, parsed
+from gateway.edge import edge_of, idempotency_key, json_answer, json_body
 from gateway.openapi import (
     ANSWER_HEADERS,
     CUSTOMER,
@@ -26,6 +26,7 @@ from gateway.openapi import (
     body_of,
     problems,
 )
+from servicekit.bodies import read_body
 
 ACT_SECONDS: Final = 20.0
 """Drawing and sealing forms takes its time."""
@@ -82,7 +83,7 @@ def _endpoint(kind: type[Act]) -> Callable[[Request, str], Awaitable[Response]]:
         heads = heads_of(request)
         command_id = idempotency_key(request)
         body = await json_body(request)
-        parsed(kind.arguments, body)
+        read_body(kind.arguments, body)
         await edge.known(journey_id)
         command = kind(
             command_id=command_id,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.types import Lifespan
 
 from gateway import (
@@ -28,6 +29,7 @@ from gateway.downloads import Downloads
 from gateway.edge import Edge
 from gateway.fanout import FanOut
 from gateway.limits import Buckets
+from gateway.measures import Requests
 from gateway.middleware import surround
 from gateway.openapi import describe
 from gateway.pictures import Pictures
@@ -82,6 +84,13 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     return app
 
 
+def templates(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Method and path's template of every route."""
+    for route in iter_route_contexts(app.routes):
+        for method in sorted(route.methods or ()):
+            yield method, route.path or ""
+
+
 def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> FastAPI:
     """Raises ``CredentialsError`` or ``ValueError`` for files that cannot be used.
 
@@ -115,7 +124,7 @@ def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> Fast
     app.state.app_secret = callbacks.webhook_secret(settings)
     surround(
         app,
-        registry=ground.metrics.registry,
+        requests=Requests(ground.metrics.registry, templates(app)),
         buckets=Buckets(time.monotonic, scale=settings.gateway_limits_scale),
         secure=settings.gateway_public_url.startswith("https://"),
         body_seconds=settings.gateway_body_seconds,

@@ -82,7 +82,7 @@ def router() -> APIRouter:
         return RedirectResponse("/j", 307)
 
     async def page(request: Request) -> Response:
-        path = request.url.path
+        path = request.scope["path"]
         if path not in filled:
             # Where no script runs, the page still says whom to call (I27).
             settings = edge_of(request).settings

@@ -21,9 +21,10 @@ from contracts.commands.base import Done
 from contracts.commands.payment import NotificationTaken, TakeNotification
 from contracts.problems import Refuse
 from contracts.values import Contract, Token
-from gateway.edge import edge_of, parsed
+from gateway.edge import edge_of
 from gateway.openapi import problems
 from gateway.settings import GatewaySettings
+from servicekit.bodies import read_body
 from servicekit.store import Document
 
 TOLERANCE: Final = timedelta(minutes=5)
@@ -151,7 +152,7 @@ def router() -> APIRouter:
         delivered = edge.ground.store.collection("app_reports")
         place = hashlib.sha256(webhook_id.encode()).hexdigest()
         if await delivered.get(place) is None:
-            report = parsed(AppReport, body)
+            report = read_body(AppReport, body)
             await edge.ask(TakeReport(token=report.data.token, step=report.data.step), Done)
             await delivered.put_many([Document(place, due=now + REMEMBERED)])
             for old in await delivered.find(up_to=("due", now), order="due", limit=20):

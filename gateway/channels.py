@@ -34,6 +34,7 @@ from gateway.edge import Edge, Seller, channel_of, edge_of, idempotency_key, jso
 from gateway.openapi import CHANNEL, IDEMPOTENCY_KEY, SELLER, body_of, problems
 from products import Cover, FieldRule, Product, ReleaseError
 from products.model import Parties, PeriodRule, PremiumBounds, Subject, Tax
+from servicekit.bodies import check_unambiguous
 from servicekit.store import StoredFact
 
 log = logging.getLogger(__name__)
@@ -227,7 +228,16 @@ def router() -> APIRouter:
         summary="Takes a proposal back, for good.",
         response_model=Done,
         responses=problems(
-            *who, "idempotency_key_missing", "not_yours", "already_signed", "invalid_fields", "cross_site"
+            *who,
+            "idempotency_key_missing",
+            "not_yours",
+            "already_signed",
+            "order_paid",
+            "journey_expired",
+            "journey_withdrawn",
+            "invalid_fields",
+            "unsupported_media_type",
+            "cross_site",
         ),
         openapi_extra={
             "security": SELLER,
@@ -254,7 +264,15 @@ def router() -> APIRouter:
         operation_id="resend_link",
         summary="Sends the link once more, to the policyholder's phone only.",
         response_model=Done,
-        responses=problems(*who, "idempotency_key_missing", "not_yours", "journey_expired", "cross_site"),
+        responses=problems(
+            *who,
+            "idempotency_key_missing",
+            "invalid_fields",
+            "not_yours",
+            "journey_expired",
+            "journey_withdrawn",
+            "cross_site",
+        ),
         **keyed,
     )
     async def resend(request: Request, journey_id: str) -> Response:
@@ -334,10 +352,7 @@ def _submitted(body: bytes, seller: Seller) -> bytes:
     Nothing is sealed that is no proposal at all; what is wrong in it the proposal service says. Raises ``Refuse``:
     ``malformed``, ``invalid_fields``.
     """
-    try:
-        value: JsonValue = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Refuse("malformed") from None
+    value: JsonValue = check_unambiguous(body)
     if not isinstance(value, dict):
         fault = FieldFault(pointer="", code="format", detail="须为一个 JSON 对象。")
         raise Refuse("invalid_fields", errors=(fault,))

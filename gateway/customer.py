@@ -68,8 +68,10 @@ async def caller_of(request: Request, journey_id: str, attempted: str, *, openin
     jws = request.headers.get("dpop")
     if not jws:
         raise Refuse("proof_missing")
-    url = edge.settings.gateway_public_url + request.url.path
+    # As it was typed: that is what the proof was made for.
+    url = edge.settings.gateway_public_url + request.scope["raw_path"].decode("latin-1")
     if len(jws) > _MAX_PROOF or len(url) > _MAX_URL:
+        await _record_no_proof(edge, journey_id, request.method)
         raise Refuse("proof_malformed")
     return Caller(Proof(jws=jws, method=request.method, url=url), None if opening else session)
 
@@ -94,6 +96,17 @@ async def _record_intrusion(edge: Edge, journey_id: str, attempted: str, actor: 
         pass  # Identity answers with the refusal it recorded.
     except BusUnavailable:
         log.warning("intrusion not recorded", extra={"journey_id": journey_id, "actor": actor})
+
+
+async def _record_no_proof(edge: Edge, journey_id: str, method: str) -> None:
+    """What is too long to be carried is none, and identity puts that on record. Raises its ``Refuse``."""
+    none = Proof(jws="", method=method, url=edge.settings.gateway_public_url)
+    known = await edge.known(journey_id)
+    query = JudgeProof(journey_id=known, proof=none, body_sha256=sha256_hex(b""), session=None, purpose="act")
+    try:
+        await edge.ask(query, Judgement)
+    except BusUnavailable:
+        log.warning("a proof too long not recorded", extra={"journey_id": journey_id})
 
 
 async def judged(
@@ -126,6 +139,7 @@ async def judged(
         raise await with_nonce(edge, refusal.problem) from None
     # Whatever becomes of the request, its answer brings the next nonce.
     request.scope[NONCE] = judgement.nonce
+    edge.nonce.keep(judgement.nonce)
     return judgement
 
 
@@ -139,16 +153,27 @@ async def verified(request: Request, journey_id: str, attempted: str, *, body: b
 
 async def with_nonce(edge: Edge, problem: Problem, headers: Mapping[str, str] | None = None) -> Edged:
     """A refusal that brings the nonce of the next try along."""
-    nonce = problem.extra.get("nonce") or await fresh_nonce(edge)
+    given = problem.extra.get("nonce")
+    if given:
+        # Identity gives one only where the one that came was no good any more: the one kept here may be none either.
+        edge.nonce.keep(str(given))
+    nonce = given or await fresh_nonce(edge)
     return Edged(problem, {**(headers or {}), **({"DPoP-Nonce": str(nonce)} if nonce else {})})
 
 
 async def fresh_nonce(edge: Edge) -> str | None:
-    """None when identity does not answer: the customer's next request is told to use one then."""
+    """A young one of identity's; the same for everybody for a while, for a nonce says when, not who (RFC 9449 §8).
+
+    None when identity does not answer: the customer's next request is told to use one then.
+    """
+    if (kept := edge.nonce.young()) is not None:
+        return kept
     try:
-        return (await edge.ask(IssueNonce(), Nonce, timeout=2))[0].nonce
+        nonce = (await edge.ask(IssueNonce(), Nonce, timeout=2))[0].nonce
     except (BusUnavailable, Refuse):
         return None
+    edge.nonce.keep(nonce)
+    return nonce
 
 
 def heads_of(request: Request) -> Heads:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import cookie_parser
 from starlette.responses import Response
 
@@ -20,7 +21,8 @@ from gateway.accounts import Accounts, SalesSession, Session, StaffSession
 from gateway.credentials import Channel, Credentials, Role, Salesperson, StaffMember
 from gateway.settings import GatewaySettings
 from products import Releases
-from servicekit.service import Ground, field_faults
+from servicekit.bodies import read_body
+from servicekit.service import Ground
 
 ReplyT = TypeVar("ReplyT", bound=Contract)
 BodyT = TypeVar("BodyT", bound=Contract)
@@ -29,8 +31,29 @@ _ULID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 COOKIE: Final = "toubao_session"
 """Of people who sign in. It never counts on a customer's endpoint (I13)."""
+NONCE_SECONDS: Final = 20.0
+"""How long a nonce is handed out before another is asked for."""
 _MOST_SESSIONS: Final = 4
 _READS: Final = frozenset({"GET", "HEAD"})
+
+
+class KeptNonce:
+    """The last nonce identity issued, while it is young: of its five minutes' life (``identity_nonce_seconds``) the
+    customer gets the most.
+    """
+
+    def __init__(self) -> None:
+        self._nonce: str | None = None
+        self._until = 0.0
+
+    def keep(self, nonce: str) -> None:
+        """It is as young as when it was first seen."""
+        if nonce != self._nonce:
+            self._nonce = nonce
+            self._until = time.monotonic() + NONCE_SECONDS
+
+    def young(self) -> str | None:
+        return self._nonce if time.monotonic() < self._until else None
 
 
 @dataclass
@@ -43,6 +66,7 @@ class Edge:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process stops: streams end, so that open requests can."""
     streams: Counter[str] = field(default_factory=Counter[str])
+    nonce: KeptNonce = field(default_factory=KeptNonce)
     accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +123,7 @@ async def signed_in(request: Request) -> Session | None:
     tokens = session_tokens(request)
     if len(tokens) != 1:
         return None
-    attended = "unattended" not in request.headers and not request.url.path.endswith("/stream")
+    attended = "unattended" not in request.headers and not request.scope["path"].endswith("/stream")
     return await edge_of(request).accounts.session(next(iter(tokens)), attended=attended)
 
 
@@ -130,7 +154,7 @@ async def _by_session(request: Request) -> Session:
         raise Refuse("credentials_missing")
     if request.method not in _READS:
         check_same_origin(request)
-    edge_of(request).accounts.grant(request.method, request.url.path, session)
+    edge_of(request).accounts.grant(request.method, request.scope["path"], session)
     return session
 
 
@@ -215,18 +239,7 @@ async def json_body(request: Request) -> bytes:
 
 async def json_of(request: Request, kind: type[BodyT]) -> BodyT:
     """The body as ``kind``. Raises ``Refuse("invalid_fields")`` naming each fault by its field."""
-    return parsed(kind, await json_body(request))
-
-
-def parsed(kind: type[BodyT], body: bytes) -> BodyT:
-    """Raises ``Refuse``: ``malformed`` for what is no JSON, ``invalid_fields``."""
-    try:
-        return kind.model_validate_json(body or b"{}")
-    except ValidationError as error:
-        faults = field_faults(error)
-        if any(fault.code == "not_json" for fault in faults):
-            raise Refuse("malformed") from None
-        raise Refuse("invalid_fields", errors=faults) from None
+    return read_body(kind, await json_body(request))
 
 
 # -- what goes back ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from gateway.card import Card, card_of
 from gateway.customer import heads_of, judged, merged, told, verified
 from gateway.downloads import DownloadLink, Downloads
 from gateway.edge import Edge, edge_of, idempotency_key, json_answer
-from gateway.openapi import ANSWER_HEADERS, CUSTOMER, IDEMPOTENCY_KEY, JOURNEY_HEADS, problems
+from gateway.openapi import ANSWER_HEADERS, CUSTOMER, EVENT_STREAM, IDEMPOTENCY_KEY, JOURNEY_HEADS, problems
 from gateway.pictures import MEDIA_TYPE, Pictures
 from gateway.steps import Parts, Place, place_of
 from gateway.stream import Stream
@@ -213,7 +213,11 @@ def router() -> APIRouter:
         operation_id="view_journey",
         summary="The whole journey: step, card, and each service's part.",
         response_model=JourneyView,
-        responses={**ok, 304: {"description": "As the page has it (If-None-Match)."}, **problems(*common)},
+        responses={
+            **ok,
+            304: {"description": "As the page has it (If-None-Match)."},
+            **problems(*common, "invalid_fields"),
+        },
         **customer,
     )
     async def view_journey(
@@ -291,7 +295,7 @@ def router() -> APIRouter:
                 "headers": ANSWER_HEADERS,
                 "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
             },
-            **problems(*common, "identity_missing", "reproof_required", "forms_not_prepared"),
+            **problems(*common, "identity_missing", "reproof_required", "forms_not_prepared", "invalid_fields"),
         },
         **customer,
     )
@@ -322,7 +326,14 @@ def router() -> APIRouter:
                 "headers": {**ANSWER_HEADERS, "Form-Pages": {"schema": {"type": "integer"}}},
                 "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
             },
-            **problems(*common, "not_found", "identity_missing", "reproof_required", "forms_not_prepared"),
+            **problems(
+                *common,
+                "not_found",
+                "identity_missing",
+                "reproof_required",
+                "forms_not_prepared",
+                "invalid_fields",
+            ),
         },
         **customer,
     )
@@ -399,7 +410,14 @@ def router() -> APIRouter:
         status_code=201,
         responses={
             201: {"description": "Works once.", "headers": ANSWER_HEADERS},
-            **problems(*common, "idempotency_key_missing", "identity_missing", "policies_not_ready", "policy_unknown"),
+            **problems(
+                *common,
+                "idempotency_key_missing",
+                "invalid_fields",
+                "identity_missing",
+                "policies_not_ready",
+                "policy_unknown",
+            ),
         },
         openapi_extra={"security": CUSTOMER, "parameters": [IDEMPOTENCY_KEY]},
     )
@@ -461,7 +479,7 @@ def router() -> APIRouter:
             200: {
                 "description": "Events `look`, `fact` (service, fact, sequence) and `end`.",
                 "headers": ANSWER_HEADERS,
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": EVENT_STREAM,
             },
             **problems(*common),
         },

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from typing import Final, Literal
 
+from contracts.commands.base import Act, request_types
+
 KeyKind = Literal["address", "journey", "credential", "name", "name_from"]
 
 
@@ -70,9 +72,13 @@ LIMITS: Final = (
     Limit("address", "address", 3000, 60),
 )
 
-MAX_BODY: Final = 64 * 1024
+MAX_BODY: Final = Act.largest_body
 BODIES: Final = (
-    (re.compile(rf"{_JOURNEY}/(sign-forms|save-draft)"), 2 * 1024 * 1024),
+    *(
+        (re.compile(rf"{_JOURNEY}/{kind.verb.replace('_', '-')}"), kind.largest_body)
+        for kind in request_types().values()
+        if issubclass(kind, Act) and kind.largest_body > MAX_BODY
+    ),
     (re.compile(r"/v1/proposals"), 256 * 1024),
     (re.compile(r"/v1/callbacks/[^/]+"), 128 * 1024),
 )

@@ -13,15 +13,16 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from opentelemetry import trace
-from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.problems import Problem, Refuse
 from gateway.limits import Buckets, body_limit, keys_of, source_of
-from gateway.problems import problem_of, problem_response
+from gateway.measures import METHODS, UNMATCHED, Requests
+from gateway.problems import PROBLEM, problem_of, problem_response
+from servicekit import crash_points
 from servicekit.telemetry import traces
-from servicekit.telemetry.metrics import HANDLE_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,6 @@ SECURITY: Final = {
 }
 HSTS: Final = "max-age=63072000; includeSubDomains"
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
 
 def header(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
@@ -51,24 +50,15 @@ def header(scope: Scope, name: bytes) -> str | None:
 class Tracing:
     """A span and an id for each request, a metric by route, and a problem document when all else failed."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, requests: Requests) -> None:
         self.app = app
-        self._requests = Counter(
-            "toubao_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry
-        )
-        self._seconds = Histogram(
-            "toubao_http_request_seconds",
-            "Time until a request's answer begins, by route.",
-            ("route",),
-            buckets=HANDLE_SECONDS,
-            registry=registry,
-        )
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = scope["method"] if scope["method"] in METHODS else "other"
         began = time.perf_counter()
         status = 0
 
@@ -78,18 +68,24 @@ class Tracing:
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-Id"] = scope["toubao.trace_id"]
                 route = _route(scope)
-                self._requests.labels(method, route, str(status)).inc()
-                self._seconds.labels(route).observe(time.perf_counter() - began)
+                self._requests.answered(method, route, status, time.perf_counter() - began)
+                if (code := scope.get(PROBLEM)) is not None:
+                    self._requests.refused(code)
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.response.status_code", status)
             await send(message)
 
-        with traces.span(f"{method} http", "server", header(scope, b"traceparent")) as span:
+        with (
+            traces.span(f"{method} http", "server", header(scope, b"traceparent")) as span,
+            crash_points.within(lambda: f"{method} {_route(scope)}"),
+        ):
             context = trace.get_current_span().get_span_context()
             known = trace.format_trace_id(context.trace_id) if context.is_valid else secrets.token_hex(16)
             scope["toubao.trace_id"] = known
             try:
                 await self.app(scope, receive, noted)
+            except ClientDisconnect:
+                pass  # Nobody is there to be answered; nothing failed here.
             except Exception as error:
                 log.exception("request failed", extra={"route": _route(scope), "error": type(error).__name__})
                 if not status:
@@ -99,7 +95,7 @@ class Tracing:
 def _route(scope: Scope) -> str:
     """The route's template: what was typed into a path may be anything."""
     path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) else "unmatched"
+    return path if isinstance(path, str) else UNMATCHED
 
 
 class SecurityHeaders:
@@ -169,12 +165,13 @@ class BodyGuard:
             await self.app(scope, receive, send)
             return
         limit = body_limit(scope["path"])
+        deadline = asyncio.get_running_loop().time() + self._seconds
         announced = header(scope, b"content-length")
         if announced is not None and announced.isdigit() and (len(announced) > 12 or int(announced) > limit):
+            if len(announced) <= 12 and int(announced) <= LINGER:
+                await _run_out(receive, deadline)
             await problem_response(scope, Problem(code="body_too_large"), _CLOSE)(scope, receive, send)
             return
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._seconds
         seen, whole, answering, refused = 0, False, False, False
 
         async def guarded() -> Message:
@@ -191,6 +188,8 @@ class BodyGuard:
                 seen += len(message.get("body", b""))
                 if seen > limit:
                     refused = True
+                    if message.get("more_body", False):
+                        await _run_out(receive, deadline)
                     raise Refuse("body_too_large")
                 whole = not message.get("more_body", False)
             return message
@@ -212,11 +211,29 @@ class BodyGuard:
 
 
 _CLOSE: Final[Mapping[str, str]] = {"Connection": "close"}
+LINGER: Final = 4 * 1024 * 1024
+"""Bytes of a body too large that are still taken, and thrown away: a connection closed on somebody who is still sending
+is reset, and the answer lost with it (RFC 9112 §9.6).
+"""
 
 
-def surround(app: Any, *, registry: CollectorRegistry, buckets: Buckets, secure: bool, body_seconds: float) -> None:
+async def _run_out(receive: Receive, deadline: float) -> None:
+    """Takes what still comes until its end, ``LINGER`` bytes or ``deadline``."""
+    taken = 0
+    try:
+        async with asyncio.timeout_at(deadline):
+            while taken <= LINGER:
+                message = await receive()
+                taken += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def surround(app: Any, *, requests: Requests, buckets: Buckets, secure: bool, body_seconds: float) -> None:
     """Adds them to a Starlette application; the last added is the outermost."""
     app.add_middleware(BodyGuard, seconds=body_seconds)
     app.add_middleware(RateLimits, buckets=buckets)
-    app.add_middleware(Tracing, registry=registry)
+    app.add_middleware(Tracing, requests=requests)
     app.add_middleware(SecurityHeaders, secure=secure)

@@ -64,10 +64,29 @@ ANSWER_HEADERS: Final[dict[str, Any]] = {
 }
 
 
+EVERYWHERE: Final = ("malformed", "body_too_slow", "body_too_large", "too_many_requests", "internal", "unavailable")
+"""What any request may meet, whatever it asks."""
+EVENT_STREAM: Final[dict[str, Any]] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "description": "One event.",
+            "properties": {
+                "event": {"type": "string"},
+                "data": {"type": "string", "description": "JSON."},
+                "id": {"type": "string"},
+                "retry": {"type": "integer"},
+            },
+            "required": ["event", "data"],
+        }
+    }
+}
+
+
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Problem responses by status, each naming its codes; those every operation has are added."""
     by_status: dict[int, list[str]] = {}
-    for code in dict.fromkeys((*codes, "too_many_requests", "internal", "unavailable")):
+    for code in dict.fromkeys((*codes, *EVERYWHERE)):
         by_status.setdefault(KINDS[code].status, []).append(code)
     return {
         status: {

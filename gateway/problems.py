@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Annotated, Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 NONCE: Final = "toubao.nonce"
 """Where a request's scope keeps the nonce of the next proof."""
+PROBLEM: Final = "toubao.problem"
+"""Where it keeps the code it was refused with, to be counted."""
 
 _BY_STATUS: Final = {
     400: "malformed",
@@ -62,13 +64,16 @@ def trace_id_of(scope: Mapping[str, Any]) -> str:
     return str(scope.get("toubao.trace_id", "0" * 32))
 
 
-def problem_response(scope: Mapping[str, Any], problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def problem_response(
+    scope: MutableMapping[str, Any], problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response:
     kind = KINDS.get(problem.code)
     if kind is None:
         # A service newer than this gateway: nobody is shown a code without its sentence.
         log.error("unknown problem", extra={"code": problem.code})
         problem = Problem(code="internal")
         kind = KINDS["internal"]
+    scope[PROBLEM] = problem.code
     body: dict[str, Any] = {
         **{key: value for key, value in problem.extra.items() if key != "nonce"},
         "type": f"/problems/{problem.code}",

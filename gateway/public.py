@@ -18,9 +18,10 @@ from contracts.problems import KINDS, Refuse
 from contracts.values import Contract, Sha256
 from gateway.assets import LOOKING
 from gateway.downloads import disposition
-from gateway.edge import edge_of, json_answer, json_of, parsed
+from gateway.edge import edge_of, json_answer, json_of
 from gateway.journey import downloads_of
 from gateway.openapi import body_of, problems
+from servicekit.bodies import read_body
 from servicekit.documents.paper import paper_time
 from servicekit.vault import Unopenable
 
@@ -100,7 +101,7 @@ def router() -> APIRouter:
         asked = await _form(request) if from_page else await json_of(request, PolicyCheck)
         if asked.file_sha256 is None and not (asked.policy_no and asked.code):
             raise Refuse("invalid_fields")
-        check = parsed(VerifyPolicy, asked.model_dump_json().encode())
+        check = read_body(VerifyPolicy, asked.model_dump_json().encode())
         found, _ = await edge.ask(check, Verification)
         if not from_page:
             return json_answer(found)
@@ -191,4 +192,4 @@ async def _form(request: Request) -> PolicyCheck:
         fields: dict[str, Any] = dict(parse_qsl(body, strict_parsing=True, max_num_fields=8, encoding="utf-8"))
     except (UnicodeDecodeError, ValueError):
         raise Refuse("malformed") from None
-    return parsed(PolicyCheck, json.dumps({key: value.strip() for key, value in fields.items()}).encode())
+    return read_body(PolicyCheck, json.dumps({key: value.strip() for key, value in fields.items()}).encode())

@@ -117,7 +117,14 @@ def router() -> APIRouter:
         summary="The sealed evidence of a journey or of one policy, by a one-time address.",
         status_code=201,
         response_model=PackLink,
-        responses=problems(*who, "idempotency_key_missing", "journey_unknown", "evidence_incomplete", "invalid_fields"),
+        responses=problems(
+            *who,
+            "idempotency_key_missing",
+            "journey_unknown",
+            "evidence_incomplete",
+            "invalid_fields",
+            "unsupported_media_type",
+        ),
         **described(PackWanted, keyed=True),
     )
     async def build_pack(request: Request) -> Response:
@@ -180,7 +187,7 @@ def router() -> APIRouter:
         operation_id="find_customers",
         summary="The insurer's customers by name, phone or ID number, for renewal.",
         response_model=Customers,
-        responses=problems(*who, "invalid_fields"),
+        responses=problems(*who, "invalid_fields", "unsupported_media_type"),
         **described(CustomerSought),
     )
     async def find_customers(request: Request) -> Response:
@@ -196,7 +203,14 @@ def router() -> APIRouter:
         operation_id="refund",
         summary="Gives an order's money back.",
         response_model=Done,
-        responses=problems(*who, "idempotency_key_missing", "journey_unknown", "nothing_to_refund", "invalid_fields"),
+        responses=problems(
+            *who,
+            "idempotency_key_missing",
+            "journey_unknown",
+            "nothing_to_refund",
+            "invalid_fields",
+            "unsupported_media_type",
+        ),
         **described(RefundWanted, keyed=True),
     )
     async def refund(request: Request) -> Response:

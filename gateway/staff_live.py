@@ -22,10 +22,10 @@ from contracts.commands.evidence import Live as Counted
 from contracts.problems import KINDS, Refuse
 from contracts.values import Contract, Fen, Instant, Slug, Token
 from gateway.edge import Edge, edge_of, json_answer, staff_of
-from gateway.openapi import STAFF, problems
+from gateway.openapi import EVENT_STREAM, STAFF, problems
 from gateway.staff import MAY
 from gateway.staff_journeys import WHO, product_name, release_of
-from gateway.stream import KEEP_ALIVE_SECONDS, RETRY_MS, event_of
+from gateway.stream import END, KEEP_ALIVE_SECONDS, RETRY_MS, ended, event_of
 from servicekit.bus import Unhandleable
 from servicekit.store import StoredFact
 
@@ -110,7 +110,7 @@ def router() -> APIRouter:
         responses={
             200: {
                 "description": "Events `look`, `fact` (service, fact) and `end`.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": EVENT_STREAM,
             },
             **problems(*WHO),
         },
@@ -194,7 +194,7 @@ async def events(edge: Edge, *, seconds: float) -> AsyncGenerator[bytes]:
                     yield latest[0]
                 elif not stop.done() and left > KEEP_ALIVE_SECONDS:
                     yield format_sse_event(comment="still here")
-            yield format_sse_event(event="end", data_str="{}", retry=RETRY_MS)
+            yield END
         finally:
             for task in (stop, listening):
                 task.cancel()
@@ -212,7 +212,7 @@ class FactStream(StreamingResponse):
             raise Refuse("too_many_requests", retry_after=10)
         self._edge = edge
         super().__init__(
-            events(edge, seconds=edge.settings.gateway_stream_seconds),
+            ended(events(edge, seconds=edge.settings.gateway_stream_seconds)),
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 

@@ -52,6 +52,7 @@ def router() -> APIRouter:
         "journey_unknown",
         "evidence_incomplete",
         "invalid_fields",
+        "unsupported_media_type",
     )
 
     def described(body: type[Contract]) -> dict[str, Any]:

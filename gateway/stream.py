@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from fastapi.sse import format_sse_event
@@ -19,11 +19,12 @@ from starlette.types import Receive, Scope, Send
 from contracts.problems import Refuse
 from gateway.edge import Edge
 from gateway.limits import STREAMS_PER_JOURNEY
-from servicekit.bus import Unhandleable
+from servicekit.bus import BusUnavailable, Unhandleable
 from servicekit.store import StoredFact
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 RETRY_MS: Final = 2000
+END: Final = format_sse_event(event="end", data_str="{}", retry=RETRY_MS)
 _TYPE: Final = re.compile(r"toubao\.([a-z]+)\.([a-z_]+)\.v[0-9]+")
 
 
@@ -34,6 +35,16 @@ def event_of(fact: StoredFact) -> bytes | None:
         return None
     data = {"service": found[1], "fact": found[2], "sequence": fact.sequence}
     return format_sse_event(event="fact", data_str=json.dumps(data), id=f"{found[1]}={fact.sequence}")
+
+
+async def ended(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The same events; without a bus they end in good order, and the page comes again."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    except BusUnavailable:
+        yield END
 
 
 async def events(edge: Edge, journey_id: str, *, seconds: float) -> AsyncGenerator[bytes]:
@@ -66,7 +77,7 @@ async def events(edge: Edge, journey_id: str, *, seconds: float) -> AsyncGenerat
                         yield event
                 elif not done and left > KEEP_ALIVE_SECONDS:
                     yield format_sse_event(comment="still here")
-            yield format_sse_event(event="end", data_str="{}", retry=RETRY_MS)
+            yield END
         finally:
             for task in (stop, coming):
                 if task is not None:
@@ -86,7 +97,7 @@ class Stream(StreamingResponse):
         self._edge = edge
         self._journey_id = journey_id
         super().__init__(
-            events(edge, journey_id, seconds=edge.settings.gateway_stream_seconds),
+            ended(events(edge, journey_id, seconds=edge.settings.gateway_stream_seconds)),
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 

@@ -15,6 +15,11 @@ from gateway.problems import problem_response
 
 MAX_HEAD: Final = 32 * 1024
 """Bytes of a request line and its headers; the parser itself knows no end."""
+ONCE: Final = frozenset({
+    b"host", b"content-type", b"content-length", b"authorization", b"dpop", b"idempotency-key", b"journey-heads",
+    b"origin", b"sec-fetch-site", b"webhook-id", b"webhook-timestamp", b"webhook-signature", b"wechatpay-signature",
+})  # fmt: skip
+"""Headers that count once: of two, which is meant would be the sender's to choose (RFC 9110 §5.3, RFC 9449 §4.3)."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -52,6 +57,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting()
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
             raise ValueError("a head that is too long")  # The parser's caller answers 400.
+        once = [name for name, _ in self.headers if name in ONCE]
+        if len(once) != len(set(once)):
+            raise ValueError("a header given twice")
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's own words help nobody

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
+from contracts.problems import pointer as below
 from contracts.values import Contract
 from products.model import ID_TYPE_NAMES, PARTY_FIELDS, PartyRule
 
@@ -47,10 +48,9 @@ class FieldError(Contract):
 def at(pointer: str, *keys: str | int) -> str:
     """A JSON pointer below ``pointer``, with ``~`` and ``/`` escaped (RFC 6901 §3).
 
-    A lone surrogate, which JSON may carry in an unknown key and UTF-8 may not, becomes ``?``.
+    A key that may not be repeated becomes ``?`` (``contracts.problems.pointer``).
     """
-    path = "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
-    return pointer + path.encode("utf-8", "replace").decode()
+    return pointer + below(*keys)
 
 
 def unfit_character(text: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
+from contracts.problems import MOST_FAULTS
 from products.model import (
     ChoiceSum,
     Comparison,
@@ -32,6 +33,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOST_FEN = 10**13
 _LONGEST_TEXT = 200
+_MOST_ENTRIES = 100
 
 Json = dict[str, Any]
 
@@ -43,7 +45,8 @@ class _Errors:
         self.found: dict[tuple[str, str], FieldError] = {}
 
     def add(self, pointer: str, code: str, message: str) -> None:
-        self.found.setdefault((pointer, code), FieldError(pointer=pointer, code=code, message=message))
+        if len(self.found) < MOST_FAULTS:
+            self.found.setdefault((pointer, code), FieldError(pointer=pointer, code=code, message=message))
 
     def object(self, value: object, pointer: str, name: str) -> Json | None:
         if value is None:
@@ -59,6 +62,8 @@ class _Errors:
             self.add(pointer, "missing", f"没有{name}。")
         elif not isinstance(value, list):
             self.add(pointer, "not_an_array", f"{name}的格式不对。")
+        elif len(cast(list[Any], value)) > _MOST_ENTRIES:
+            self.add(pointer, "too_long", f"{name}太多。")
         else:
             return cast(list[Any], value)
         return None

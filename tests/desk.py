@@ -41,12 +41,22 @@ class Clock:
 
     def __init__(self, now: datetime | None = None) -> None:
         self.now = now or datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
+        self.was_set = timedelta(0)
 
     def __call__(self) -> datetime:
         return self.now
 
     def pass_by(self, **span: float) -> None:
         self.now += timedelta(**span)
+
+    def set(self, **span: float) -> None:
+        """Somebody sets the clock: no time passes."""
+        self.was_set += timedelta(**span)
+        self.now += timedelta(**span)
+
+    def ticks(self) -> float:
+        """What a clock that only counts says."""
+        return (self.now - self.was_set).timestamp()
 
 
 @dataclass
@@ -217,7 +227,7 @@ async def desk(
         )
         await provision(server.url, None, ())
         under: Ground[Any] = await stack.enter_async_context(
-            ground(kind.name, settings_for(kind, folder, server, **more), now=clock)
+            ground(kind.name, settings_for(kind, folder, server, **more), now=clock, ticks=clock.ticks)
         )
         service = kind(under)
         at = Desk(service, played.bus, under.vault, clock, device, folder)

@@ -245,6 +245,16 @@ class Purchase:
                 proof=await self.proof(),
             )
         ]
+        notice = self.release.notices["payment_authorisation"]
+        told.append(
+            identity.ConsentGiven(
+                at=now,
+                notice=NoticeRef(
+                    notice="payment_authorisation", version=notice.document.version, sha256=notice.document.sha256
+                ),
+                proof=await self.proof(),
+            )
+        )
         for terms in self.progress.chosen():
             form = self.progress.confirmations.forms[terms.product]
             told.append(

@@ -29,6 +29,7 @@ def prepared(settings: LocalSettings, shown: Shown, services: Iterable[str] = EV
         services=services,
         shown=shown,
         log_level=settings.log_level,
+        prometheus=settings.prometheus,
     )
 
 
@@ -77,6 +78,7 @@ def table(run: LocalRun) -> str:
 
 def links(run: LocalRun) -> str:
     place = run.place
+    seen = [f"  Prometheus            {place.prometheus_url}/consoles/toubao.html"] if run.prometheus else []
     return "\n".join([
         f"  gateway               {place.gateway_url}",
         f"  its HTTP API          {place.gateway_url}/openapi.json",
@@ -85,6 +87,7 @@ def links(run: LocalRun) -> str:
         f"  for staff             {place.gateway_url}/staff",
         f"  SMS inbox (stand-in)  {place.party_url('sms')}/inbox",
         f"  metrics               {run.ops_url('gateway')}/metrics",
+        *seen,
         f"  bus                   {run.nats_url}",
         f"  API keys, passwords   {run.layout.credentials / 'keys'} (NAME.key, NAME.password: sign in as NAME)",
         "  A customer's link opens in another browser or a private window: who is signed in cannot act as a customer.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.ports import SERVICES, Ports
+from deploy.nats import generate
 
 HOST = "127.0.0.1"
 
@@ -32,6 +33,10 @@ class Layout:
         return self.folder / "mongodb"
 
     @property
+    def prometheus(self) -> Path:
+        return self.folder / "prometheus"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -54,6 +59,11 @@ class Layout:
     def master_key(self) -> Path:
         return self.folder / "master.key"
 
+    @property
+    def simulator(self) -> Path:
+        """What ``python -m deploy.simulator`` is told; names of files, no secrets."""
+        return self.folder / "simulator.env"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -63,10 +73,14 @@ class Place:
     ports: Ports
     nats_url: str
     nats_seed: Path | None
+    """The operators' on a bus of our own; on somebody else's, everybody's."""
     store: str
     mongodb_uri: str
     release: str
     log_level: str = "INFO"
+    channels: tuple[str, ...] = ()
+    """Channels that metrics know by name."""
+    own_nats: bool = True
 
     @property
     def gateway_url(self) -> str:
@@ -76,6 +90,14 @@ class Place:
         """Base URL of a stand-in: wechat, face, sms, authority, app."""
         return f"http://{HOST}:{getattr(self.ports, f'sandbox_{party}')}"
 
+    def seed_of(self, process: str) -> Path | None:
+        """Of the bus's user a service or the gateway is."""
+        return generate.process_seed(self.layout.nats, process) if self.own_nats else self.nats_seed
+
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://{HOST}:{self.ports.prometheus}"
+
     @property
     def timestamp_url(self) -> str:
         return f"{self.party_url('authority')}/sandbox/tsa/tsa"
@@ -84,7 +106,7 @@ class Place:
 def shared(place: Place) -> dict[str, str]:
     """What services and gateway have in common."""
     layout = place.layout
-    told = {
+    return {
         "TOUBAO_NATS_URL": place.nats_url,
         "TOUBAO_STORE": place.store,
         "TOUBAO_MONGODB_URI": place.mongodb_uri,
@@ -99,14 +121,13 @@ def shared(place: Place) -> dict[str, str]:
         "TOUBAO_SANDBOXED": "true",
         "PYTHONUNBUFFERED": "1",
     }
-    if place.nats_seed is not None:
-        told["TOUBAO_NATS_SEED_FILE"] = str(place.nats_seed)
-    return told
 
 
 def of_service(place: Place, service: str) -> dict[str, str]:
+    seed = place.seed_of(service)
     return {
         **shared(place),
+        **({} if seed is None else {"TOUBAO_NATS_SEED_FILE": str(seed)}),
         "TOUBAO_OPS_PORT": str(place.ports.ops_of(service)),
         **_own(place).get(service, {}),
     }
@@ -144,12 +165,19 @@ def who_may(channels: Mapping[str, str]) -> list[str]:
     return asked
 
 
-def of_simulator(place: Place, channel: str) -> dict[str, str]:
-    """What somebody outside is told: where the gateway and the outside parties are, and the keys they hold."""
+def of_simulator(place: Place, channel: str, other: str | None = None) -> dict[str, str]:
+    """What somebody outside is told: where the gateway and the outside parties are, and the keys they hold; the key
+    of an ``other`` channel too for who misbehaves.
+    """
     return {
+        **({} if other is None else {"TOUBAO_SIMULATOR_OTHER_CHANNEL_KEY_FILE": str(place.layout.api_key(other))}),
         "TOUBAO_SIMULATOR_GATEWAY_URL": place.gateway_url,
         "TOUBAO_SIMULATOR_CHANNEL_KEY_FILE": str(place.layout.api_key(channel)),
         "TOUBAO_SIMULATOR_STAFF_KEY_FILE": str(place.layout.api_key("counsel")),
+        "TOUBAO_SIMULATOR_STAFF": "counsel",
+        "TOUBAO_SIMULATOR_STAFF_PASSWORD_FILE": str(place.layout.password("counsel")),
+        "TOUBAO_SIMULATOR_SALESPERSON": salesperson_of(channel),
+        "TOUBAO_SIMULATOR_SALESPERSON_PASSWORD_FILE": str(place.layout.password(salesperson_of(channel))),
         **{
             f"TOUBAO_SIMULATOR_{party.upper()}_URL": place.party_url(party)
             for party in ("wechat", "face", "sms", "app")
@@ -171,15 +199,19 @@ def _own(place: Place) -> dict[str, dict[str, str]]:
             "TOUBAO_IDENTITY_PLATFORM_KEY_FILE": str(keys / "face-platform.key"),
         },
         "signing": {
-            "TOUBAO_SIGNING_KEY_FILE": str(keys / "application.key.pem"),
+            "TOUBAO_SIGNING_KEY": str(keys / "application.key.pem"),
             "TOUBAO_SIGNING_CHAIN_FILE": str(certificates / "application.chain.pem"),
             "TOUBAO_SIGNING_TSA_URL": place.timestamp_url,
+            "TOUBAO_SIGNING_TSA_CHAIN_FILE": str(trust / "tsa-chain.pem"),
+            "TOUBAO_SIGNING_CA_URL": place.party_url("authority"),
+            "TOUBAO_SIGNING_CA_KEY_FILE": str(keys / "authority.key"),
         },
         "evidence": {
             "TOUBAO_EVIDENCE_KEY_FILE": str(keys / "evidence.key.pem"),
             "TOUBAO_EVIDENCE_CERTIFICATE_FILE": str(certificates / "evidence.chain.pem"),
             "TOUBAO_EVIDENCE_TSA_URLS": json.dumps([place.timestamp_url]),
             "TOUBAO_EVIDENCE_TSA_ROOTS_FILE": str(trust / "tsa-root.pem"),
+            "TOUBAO_EVIDENCE_CHANNELS": json.dumps(place.channels),
         },
         "payment": {
             "TOUBAO_PAYMENT_WECHAT_URL": place.party_url("wechat"),
@@ -193,7 +225,7 @@ def _own(place: Place) -> dict[str, dict[str, str]]:
             "TOUBAO_NOTIFY_SMS_KEY_FILE": str(keys / "sms-provider.key"),
         },
         "issuance": {
-            "TOUBAO_ISSUANCE_SEAL_KEY_FILE": str(keys / "seal.key.pem"),
+            "TOUBAO_ISSUANCE_SEAL_KEY": str(keys / "seal.key.pem"),
             "TOUBAO_ISSUANCE_SEAL_CHAIN_FILE": str(certificates / "seal.chain.pem"),
             "TOUBAO_ISSUANCE_TSA_URL": place.timestamp_url,
             "TOUBAO_ISSUANCE_VERIFY_URL": f"{place.gateway_url}/verify",

@@ -39,6 +39,7 @@ class Ports:
     sandbox_authority: int
     sandbox_app: int
     gateway_ops: int
+    prometheus: int
     services_ops: tuple[int, ...]
 
     @classmethod

@@ -29,6 +29,7 @@ from deploy.local.settings import ROOT, inherited
 from deploy.nats import generate, provision
 from deploy.nats.partners import PARTNERS_FILE, Partner, read
 from deploy.nats.server import executable
+from deploy.prometheus import server as prometheus
 
 READY_SECONDS = 60.0
 FONTS = ROOT / "var" / "fonts"
@@ -59,9 +60,12 @@ class LocalRun:
         shown: Shown = "nothing",
         log_level: str = "INFO",
         fonts: Path = FONTS,
+        prometheus: bool = False,
+        scrape_seconds: int | None = None,
     ) -> None:
         """``products``: folders published instead of the house's own. ``extra``: environment by process name, over
-        what the run gives; under ``""`` for all services and the gateway.
+        what the run gives; under ``""`` for all services and the gateway. ``prometheus``: one runs beside it and looks
+        every ``scrape_seconds``.
         """
         self.ports = ports or Ports.pick(0)
         self.layout = Layout(folder.resolve(), fonts.resolve())
@@ -72,12 +76,14 @@ class LocalRun:
         self._own_nats = nats_url is None
         self._own_mongodb = store == "mongodb" and mongodb_uri is None
         self._nats_url = nats_url or f"nats://{HOST}:{self.ports.nats}"
-        self._nats_seed = nats_seed or (generate.services_seed(self.layout.nats) if self._own_nats else None)
+        self._nats_seed = nats_seed or (generate.operators_seed(self.layout.nats) if self._own_nats else None)
         self._mongodb_uri = mongodb_uri or f"mongodb://{HOST}:{self.ports.mongodb}"
         self._products = tuple(products)
         self._services = tuple(services)
         self._extra = {name: dict(each) for name, each in (extra or {}).items()}
         self._log_level = log_level
+        self.prometheus = prometheus
+        self._scrape_seconds = scrape_seconds
         self._processes: dict[str, Process] = {}
         self._place: Place | None = None
         self._http: aiohttp.ClientSession | None = None
@@ -106,7 +112,7 @@ class LocalRun:
 
     @property
     def nats_seed(self) -> Path | None:
-        """Of the services' user."""
+        """Of the operators, who may do everything; a process's own is ``place.seed_of(name)``."""
         return self._nats_seed
 
     def partner_seed(self, channel_id: str) -> Path:
@@ -167,12 +173,15 @@ class LocalRun:
         async with asyncio.TaskGroup() as group:
             for name in self._services:
                 group.create_task(self.start_one(name))
+            if self.prometheus:
+                group.create_task(self._start_prometheus())
+        self._tell_the_simulator()
         self.took = time.monotonic() - began
 
     async def stop(self) -> None:
         """Everything, the last started first; at most a few seconds, then by force. Can be called again."""
-        order = ("gateway", *SERVICES, "sandbox", "mongodb", "nats")
-        for group in (order[:1], order[1:-3], order[-3:]):
+        order = ("gateway", "prometheus", *SERVICES, "sandbox", "mongodb", "nats")
+        for group in (order[:2], order[2:-3], order[-3:]):
             await asyncio.gather(*(self._processes[name].stop() for name in group if name in self._processes))
         await self._stack.aclose()
 
@@ -209,6 +218,8 @@ class LocalRun:
                 await self._start_mongodb()
             case "sandbox":
                 await self._start_sandbox()
+            case "prometheus":
+                await self._start_prometheus()
             case _:
                 await self.start_one(name)
 
@@ -232,6 +243,8 @@ class LocalRun:
             unused |= {"nats", "nats_monitor"}
         if not self._own_mongodb:
             unused.add("mongodb")
+        if not self.prometheus:
+            unused.add("prometheus")
         for what, port in self.ports.all().items():
             if what not in unused and taken(port):
                 raise PortTaken(
@@ -245,10 +258,12 @@ class LocalRun:
             ports=self.ports,
             nats_url=self._nats_url,
             nats_seed=self._nats_seed,
+            own_nats=self._own_nats,
             store=self.store,
             mongodb_uri=self._mongodb_uri,
             release=release,
             log_level=self._log_level,
+            channels=tuple(partner.channel_id for partner in self.partners),
         )
 
     def _program(self, name: str, command: list[str], told: Mapping[str, str]) -> Process:
@@ -262,6 +277,12 @@ class LocalRun:
         if not path.exists():
             path.touch(mode=0o600)
             path.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
+
+    def _tell_the_simulator(self) -> None:
+        """So that a person at another terminal needs to know nothing."""
+        first, *others = (partner.channel_id for partner in self.partners)
+        told = environment.of_simulator(self.place, first, others[0] if others else None)
+        self.layout.simulator.write_text("".join(f"{name}={value}\n" for name, value in told.items()), "utf-8")
 
     async def _start_nats(self, *, again: bool = False) -> None:
         config = generate.write(
@@ -298,6 +319,14 @@ class LocalRun:
         await process.start()
         ready = f"{self.place.party_url('authority')}/readyz"
         self.ready["sandbox"] = await until_ready(process, lambda: self._answers(ready), READY_SECONDS)
+
+    async def _start_prometheus(self) -> None:
+        targets = {name: f"{HOST}:{self.ports.ops_of(name)}" for name in self._services}
+        config = prometheus.write(self.layout.prometheus, targets, self._scrape_seconds)
+        process = self._program("prometheus", prometheus.command(config, HOST, self.ports.prometheus), {})
+        await process.start()
+        ready = f"{self.place.prometheus_url}/-/ready"
+        self.ready["prometheus"] = await until_ready(process, lambda: self._answers(ready), READY_SECONDS)
 
     async def _publish(self) -> str:
         command = [sys.executable, "-m", "products.publish", "--releases", str(self.layout.releases)]

@@ -29,6 +29,8 @@ class LocalSettings(BaseSettings):
     """A MongoDB of yours, for ``TOUBAO_STORE=mongodb``; otherwise a wire server is started."""
     once: Annotated[bool, Field(validation_alias=AliasChoices("ONCE"))] = False
     """The demo ends after its customer."""
+    prometheus: Annotated[bool, Field(validation_alias=AliasChoices("PROMETHEUS"))] = False
+    """A Prometheus runs beside it, with rules and a page of the main figures."""
     out: Annotated[Path, Field(validation_alias=AliasChoices("OUT"))] = ROOT / "out"
     """Where the demo leaves policies and evidence."""
 

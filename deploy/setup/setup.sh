@@ -3,7 +3,8 @@
 #
 #   deploy/setup/setup.sh demo   what the local run needs
 #   deploy/setup/setup.sh test   and what the tests and linters need
-#   deploy/setup/setup.sh dev    and the programs of single checks: Prometheus
+#   deploy/setup/setup.sh dev    and what only development needs
+#   deploy/setup/setup.sh demo prometheus   a package of a later level with it
 #
 # Knows Debian 12 and its relatives. Elsewhere it names what is missing and stops.
 set -euo pipefail
@@ -11,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # Debian keeps nats-server in /usr/sbin, which an ordinary user's PATH lacks.
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
-level="${1:-demo}"
+level="${1:-demo}" also="${2:-}"
 case "$level" in
     demo) rank=1 lock=requirements/sandbox.txt ;;
     test) rank=2 lock=requirements/dev.txt ;;
@@ -34,7 +35,8 @@ package              fonts-noto-cjk       1  the text of documents, rare names
 package              fonts-lxgw-wenkai    1  regular script to write after
 program:pdftotext    poppler-utils        2  reading documents back, checking their seals
 program:chromium     chromium             2  the pages in a real browser
-program:prometheus   prometheus           3  checking rules and panels
+program:softhsm2-util softhsm2            2  keys in a PKCS#11 module
+program:prometheus   prometheus           2  alert rules and their tests, the page of figures
 '
 
 python=""
@@ -62,7 +64,8 @@ if command -v dpkg-query >/dev/null; then
     installed="$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii *//p')"
 fi
 while read -r how package from why; do
-    [ -n "$how" ] && [ "$from" -le "$rank" ] || continue
+    [ -n "$how" ] || continue
+    [ "$from" -le "$rank" ] || [ "$package" = "$also" ] || continue
     # With a bus given, none of our own is started.
     if [ "$package" = nats-server ] && [ "$level" = demo ] && [ -n "${NATS_URL:-}" ]; then continue; fi
     case "$how" in

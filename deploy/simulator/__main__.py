@@ -1,7 +1,11 @@
 """``python -m deploy.simulator --out DIR``: a channel submits a proposal, a customer passes from link to policies.
 
 Prints each step with its time and leaves policies, forms and (with ``--pack``) the evidence pack in DIR. Exits with
-0 if every customer came through, else 1. Addresses and keys come from the environment, ``TOUBAO_SIMULATOR_…``.
+0 if every customer came through, else 1. Addresses and keys come from the environment, ``TOUBAO_SIMULATOR_…``, or from
+what the local run on this machine left in ``var/simulator.env``.
+
+``--misbehave NAME`` has one customer try what must be refused, and go on (``deploy.simulator.misdeeds``); ``list``
+tells the names, ``all`` tries them one after the other. Then 0 means: refused as it must be, and nothing lost by it.
 """
 
 from __future__ import annotations
@@ -18,9 +22,11 @@ from typing import Any
 import aiohttp
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from deploy.local.settings import ROOT
 from deploy.simulator.api import KeyHolder, Phone, ProblemAnswer
 from deploy.simulator.channel import Channel
 from deploy.simulator.customer import Customer, Habits, Passage, Stuck
+from deploy.simulator.misdeeds import MISDEEDS, Doors, commit
 from deploy.simulator.parties import Parties
 from deploy.simulator.proposals import person, proposal
 from deploy.simulator.staff import fetch_pack
@@ -29,7 +35,9 @@ LINK = r"(https?://\S+/j#\S+?)(?=[^\w.:/#-]|$)"
 
 
 class SimulatorSettings(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="TOUBAO_SIMULATOR_")
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_prefix="TOUBAO_SIMULATOR_", env_file=ROOT / "var" / "simulator.env"
+    )
 
     gateway_url: str
     wechat_url: str
@@ -38,7 +46,13 @@ class SimulatorSettings(BaseSettings):
     app_url: str
     channel_key_file: Path
     staff_key_file: Path | None = None
-    """Of somebody who may see what is masked; needed for ``--pack``."""
+    """Of somebody who may see what is masked; needed for ``--pack`` and ``--misbehave``."""
+    other_channel_key_file: Path | None = None
+    """Of a channel that sells nothing here; this and the next are needed for ``--misbehave``."""
+    salesperson: str = ""
+    salesperson_password_file: Path | None = None
+    staff: str = ""
+    staff_password_file: Path | None = None
 
 
 class Screen:
@@ -115,27 +129,82 @@ async def _kept(
         tell("pack", f"the insurer's counsel fetched {name} ({len(pack) // 1024} KB)")
 
 
+async def misbehaved(asked: argparse.Namespace, settings: SimulatorSettings, http: aiohttp.ClientSession) -> bool:
+    """One customer who tries what they must not, and goes on. Whether all of it was refused, and they came through."""
+    chance = random.Random(asked.seed)  # noqa: S311 - made-up people
+    tell = Screen("", live=sys.stdout.isatty())
+    keys = (settings.other_channel_key_file, settings.staff_key_file)
+    passwords = (settings.salesperson_password_file, settings.staff_password_file)
+    if None in (*keys, *passwords):
+        raise SystemExit(
+            "--misbehave needs the keys and passwords of others: TOUBAO_SIMULATOR_OTHER_CHANNEL_KEY_FILE, …"
+        )
+    read = [path.read_text("ascii").strip() for path in (*keys, *passwords) if path is not None]
+    doors = Doors(
+        http=http,
+        gateway=settings.gateway_url,
+        parties=Parties(http, settings.wechat_url, settings.face_url, settings.sms_url, settings.app_url),
+        channel_key=settings.channel_key_file.read_text("ascii").strip(),
+        other_channel_key=read[0],
+        staff_key=read[1],
+        salesperson=(settings.salesperson, read[2]),
+        staff=(settings.staff, read[3]),
+        chance=chance,
+        restart=_restarted_by_hand,
+    )
+    wanted = list(MISDEEDS.values()) if asked.misbehave == ["all"] else [MISDEEDS[name] for name in asked.misbehave]
+    customer = await doors.customer(None, Habits(score=None, use_app=False), extra=True, tell=tell)
+    try:
+        done = await commit(doors, customer, wanted)
+    except (ProblemAnswer, Stuck, aiohttp.ClientError, TimeoutError) as error:
+        tell("failed", f"and did not come through: {type(error).__name__} {error}")
+        return False
+    for name, attempts in done.items():
+        print(f"{name}: {MISDEEDS[name].sentence}")
+        for attempt in attempts:
+            print(f"  {'refused' if attempt.right else 'WRONG  '}  {attempt}")
+    return all(attempt.right for attempts in done.values() for attempt in attempts)
+
+
+async def _restarted_by_hand(service: str) -> None:
+    print(f"restart {service} now, then press Enter", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.simulator", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="where policies, forms and pack go")
+    parser.add_argument("--out", type=Path, help="where policies, forms and pack go")
     parser.add_argument("--path", choices=["face", "bank_card"], default="face", help="how identity is proven")
     parser.add_argument("--no-extra", action="store_true", help="leave the optional product unticked")
     parser.add_argument("--drop-extra", action="store_true", help="take it out again after signing")
     parser.add_argument("--customers", type=int, default=1, metavar="N", help="so many at once")
     parser.add_argument("--seed", type=int, default=None, help="the same people, cars and strokes again")
     parser.add_argument("--pack", action="store_true", help="fetch the evidence pack too")
-    return parser.parse_args()
+    parser.add_argument(
+        "--misbehave", action="append", metavar="NAME", choices=["list", "all", *MISDEEDS], default=[],
+        help="try what must be refused, and go on (again for more; `list` tells what there is)",
+    )  # fmt: skip
+    asked = parser.parse_args()
+    if asked.out is None and not asked.misbehave:
+        parser.error("--out is needed")
+    return asked
 
 
 async def passages(asked: argparse.Namespace, settings: SimulatorSettings) -> list[Any]:
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=30), connector=aiohttp.TCPConnector(limit=0)
     ) as http:
+        if asked.misbehave:
+            return [True if await misbehaved(asked, settings, http) else None]
         return await asyncio.gather(*(one(number, asked, settings, http) for number in range(asked.customers)))
 
 
 def main() -> int:
     asked = arguments()
+    if "list" in asked.misbehave:
+        for each in MISDEEDS.values():
+            print(f"{each.name}\n    {each.sentence}")
+        return 0
     settings = SimulatorSettings()  # pyright: ignore[reportCallIssue]
     try:
         through = asyncio.run(passages(asked, settings))

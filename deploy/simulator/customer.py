@@ -87,6 +87,8 @@ class Customer:
         self.chance = chance
         self.habits = habits or Habits()
         self.passage = Passage(phone.session.journey_id)
+        self.meanwhile: Callable[[Json], Awaitable[None]] | None = None
+        """Called with the view before each turn: whatever else happens at this step."""
         self._told = tell
         self._step = ""
 
@@ -111,6 +113,9 @@ class Customer:
             view = await self.look()
             if view["place"]["step"] == step:
                 return view
+            if self.meanwhile is not None:
+                await self.meanwhile(view)
+                view = await self.look()
             await self.turn(view)
             if self._step == "policies":
                 break
@@ -153,9 +158,9 @@ class Customer:
         for notice in view["notices"]:
             given = view["identity"]["consents"].get(notice["notice"]) == "given"
             if notice["stage"] == "entry" and notice["act"] == "consent" and notice["required"] and not given:
-                await self._consent(notice["notice"])
+                await self.consent(notice["notice"])
 
-    async def _consent(self, code: str) -> None:
+    async def consent(self, code: str) -> None:
         """One consent, by an act of its own (I9)."""
         await self.phone.act("give_consent", await self._notice(code))
         self.tell(f"read and gave the consent {code}")
@@ -179,7 +184,7 @@ class Customer:
 
     async def _prove_by_face(self, view: Json) -> None:
         if view["identity"]["consents"].get("face_consent") != "given":
-            await self._consent("face_consent")
+            await self.consent("face_consent")
         started = await self.phone.act("start_face")
         await self.parties.show_face(started["redirect_url"])
         await self.phone.act("finish_face")
@@ -191,7 +196,7 @@ class Customer:
             await self.phone.act("decline_consent", await self._notice("face_consent"))
             self.tell("declined the face check")
         if view["identity"]["consents"].get("account_check") != "given":
-            await self._consent("account_check")
+            await self.consent("account_check")
         if "alternative_path" not in view["identity"]["otp_verified"]:
             await self.phone.act("send_otp", {"purpose": "alternative_path"})
             code = await self.parties.await_message(self.person.phone, r"验证码是(\d{6})")
@@ -317,22 +322,24 @@ class Customer:
     # -- P12: paying ---------------------------------------------------------------------------------------
 
     async def _at_payment(self, view: Json) -> None:
-        """Authorises, orders to the fen, and pays at the channel's own page."""
-        if view["identity"]["consents"].get("payment_authorisation") != "given":
-            await self._consent("payment_authorisation")
+        """Orders to the fen, and pays at the channel's own page."""
         if self.habits.drop_extra:
             for product in _bought(view):
                 if product["optional"]:
                     await self.phone.act("drop_product", {"product": product["product"]})
                     self.tell(f"took {product['product']} out again; what was signed stands")
             view = await self.look()
+            if view["place"]["step"] != "payment":
+                return  # somebody who must be asked does not answer now; the next turn looks again
         payment = view["payment"]
         ordered = payment["state"] in ("placed", "accepted") and payment["pay_url"]
         await self.pay(payment["pay_url"] if ordered else (await self.order(view))["pay_url"])
         await self._wait_while("payment")
 
     async def order(self, view: Json) -> Json:
-        """Orders what the page shows: the total and each lock."""
+        """Authorises that the payer is compared, and orders what the page shows: the total and each lock."""
+        if view["identity"]["consents"].get("payment_authorisation") != "given":
+            await self.consent("payment_authorisation")
         locks = {product["product"]: product["lock"] for product in _bought(view)}
         order = await self.phone.act("place_order", {"total_fen": view["card"]["total_fen"], "locks": locks})
         self.tell(f"ordered the payment of {_yuan(order['total_fen'])}")
@@ -359,8 +366,12 @@ class Customer:
     async def _at_policies(self, view: Json) -> None:
         if not _issued(view):
             self.tell("paid; the policies are on their way")
-            await self._wait(_issued)
+            await self.issued()
         await self.download()
+
+    async def issued(self) -> None:
+        """Waits for the policies."""
+        await self._wait(_issued)
 
     async def download(self) -> None:
         """Each policy by its one-time address; each form as it was signed and sealed."""
@@ -408,7 +419,9 @@ def _bought(view: Json) -> list[Json]:
 
 
 def _issued(view: Json) -> bool:
-    return view["issuance"] is not None and view["issuance"]["state"] == "issued"
+    """The policies are there, and so is whoever keeps the signed forms that are shown beside them."""
+    parts = view["issuance"], view["signing"]
+    return None not in parts and view["issuance"]["state"] == "issued"
 
 
 def _yuan(fen: int) -> str:

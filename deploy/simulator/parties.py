@@ -57,6 +57,8 @@ class Parties:
         prepay_id = parse_qs(urlsplit(pay_url).query)["prepay_id"][0]
         body = {"name": payer.name, "id_number": payer.id_number}
         async with self.http.post(f"{self.wechat}/sandbox/pay/{prepay_id}", json=body) as answer:
+            if answer.status >= 500:  # below, it says why it refuses
+                answer.raise_for_status()
             return await answer.json()
 
     async def use_app(self, url: str, *steps: str) -> None:

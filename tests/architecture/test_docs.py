@@ -128,3 +128,42 @@ def test_every_fact_says_what_it_means() -> None:
     # A refusal says it once, for all services.
     told = (kind.__name__ for kind in ours if not issubclass(kind, Refusal) and not kind.__dict__.get("__doc__"))
     assert not sorted(told)
+
+
+# -- tests that documents name -----------------------------------------------------------------------------------
+
+NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
+SECURITY = ROOT / "docs" / "security.md"
+
+
+def missing_tests(text: str) -> list[str]:
+    """Every test a text names (`file::test`) that is not defined there."""
+    gone: list[str] = []
+    for file, test in NAMED_TEST.findall(text):
+        path = ROOT / file
+        defined = path.read_text() if path.exists() else ""
+        if not re.search(rf"^ *(?:async )?def {test}\(", defined, re.MULTILINE):
+            gone.append(f"{file}::{test}")
+    return gone
+
+
+def test_every_test_the_security_document_rests_on_exists() -> None:
+    text = SECURITY.read_text()
+    assert len(NAMED_TEST.findall(text)) > 80
+    # One that is written otherwise would be looked for by nobody.
+    assert len(re.findall(r"::test_", text)) == len(NAMED_TEST.findall(text))
+    assert missing_tests(text) == []
+
+
+@pytest.mark.parametrize("text", ["`tests/none.py::test_a`", "`tests/architecture/test_docs.py::test_nobody_wrote`"])
+def test_a_test_that_is_not_there_is_found(text: str) -> None:
+    assert missing_tests(text)
+
+
+def test_every_requirement_is_met_by_a_test_or_says_why_not() -> None:
+    """A row without a test says so by a dash."""
+    rows = [line for line in SECURITY.read_text().splitlines() if line.startswith(("| v5.0.0-", "| V1"))]
+    assert len(rows) > 60
+    for row in rows:
+        shown = row.strip("| ").split("|")[-1].strip()
+        assert NAMED_TEST.search(shown) or shown == "–", row

@@ -25,8 +25,8 @@ Rule = Callable[[Source], Iterator[str]]
 def no_branch_on_the_sandbox(source: Source) -> Iterator[str]:
     """Configuration alone moves an adapter from stand-in to the real party: nobody outside deploy/ asks.
 
-    One exception, which chooses nothing: the setting ``sandboxed`` permits ``dwell_scale`` other than 1, and
-    start is refused otherwise (I6).
+    One exception, which chooses nothing: the setting ``sandboxed`` permits what must never be set elsewhere,
+    ``dwell_scale`` other than 1 and crash points, and start is refused otherwise (I6).
     """
     if source.package == "deploy":
         return
@@ -45,7 +45,7 @@ def no_branch_on_the_sandbox(source: Source) -> Iterator[str]:
             condition = node
         else:
             continue
-        if mentions_sandbox(condition) and not permits_dwell_scale(condition):
+        if mentions_sandbox(condition) and not permits(condition):
             yield f"{source.name}:{getattr(node, 'lineno', 0)} branches on the sandbox"
 
 
@@ -63,13 +63,16 @@ def mentions_sandbox(node: ast.AST) -> bool:
     return False
 
 
-def permits_dwell_scale(condition: ast.AST) -> bool:
+PERMITTED = {"disclosure_dwell_scale", "dwell_scale", "crash_points_dir"}
+
+
+def permits(condition: ast.AST) -> bool:
     names = {
         part.attr if isinstance(part, ast.Attribute) else part.id
         for part in ast.walk(condition)
         if isinstance(part, ast.Attribute | ast.Name)
     }
-    return any("dwell_scale" in name for name in names)
+    return bool(names & PERMITTED)
 
 
 def environment_is_read_by_settings_alone(source: Source) -> Iterator[str]:
@@ -285,7 +288,7 @@ def test_each_service_has_the_same_rooms(service: Path) -> None:
 
 def test_tests_mirror_the_tree() -> None:
     """A test folder stands for a folder of the tree, or for a way of looking at the whole of it."""
-    whole = {"architecture", "journey", "browser", "faults", "bench"}
+    whole = {"architecture", "journey", "browser", "faults", "hostile", "bench"}
     for folder in sorted((ROOT / "tests").rglob("*")):
         if not folder.is_dir() or not list(folder.glob("test_*.py")):
             continue

@@ -26,6 +26,13 @@ WAIT_MS: Final = 30_000
 """For what several services and an outside party do together: drawing forms, issuing policies."""
 SCREEN: Final = "[data-step]"
 
+_UNTIL_STILL: Final = """
+() => new Promise((done) => {
+  const look = (before) => requestAnimationFrame(() => (scrollY === before ? done() : look(scrollY)));
+  requestAnimationFrame(() => look(NaN));
+})
+"""
+
 Seen = Callable[[str], Awaitable[None]]
 """Told of every page by a name for it, before anything is done there."""
 
@@ -244,9 +251,13 @@ class Buyer:
                 await self.page.keyboard.press("PageDown")
             else:
                 await self.page.mouse.wheel(0, (self.page.viewport_size or {"height": 600})["height"] * 0.6)
+            # Nobody turns pages faster than they are drawn.
+            await self.page.evaluate(_UNTIL_STILL)
             if await _in_view(self.page, ".end"):
                 await self._scroll_to_the_bottom()
-                await expect(ready.or_(self.button("unread"))).to_be_visible(timeout=WAIT_MS)
+                # Where the page changed under the key it has to be pressed again.
+                with suppress(AssertionError):
+                    await expect(ready.or_(self.button("unread"))).to_be_visible(timeout=1_000)
                 if await self.button("unread").count():
                     # It goes as soon as the server has heard enough.
                     with suppress(PlaywrightError):

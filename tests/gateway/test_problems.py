@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import generate_latest
 
 from contracts.commands import identity, proposal
 from contracts.commands.base import Request
@@ -205,3 +208,16 @@ async def test_the_nonce_is_given_to_anybody(at: Doorway) -> None:
     got = await at.call("POST", "/v1/nonce")
     assert (got.status, got.json["nonce"], got.headers["dpop-nonce"]) == (200, "nonce", "nonce")
     assert at.heard(identity.IssueNonce)
+
+
+async def test_who_goes_away_in_the_middle_is_no_failure_of_ours(at: Doorway, caplog: pytest.LogCaptureFixture) -> None:
+    where = urlsplit(at.base)
+    _, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await at.call("GET", "/v1/help")).status == 200
+    text = generate_latest(at.under.metrics.registry).decode()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+    assert not re.search(r'toubao_http_requests_total\{[^}]*status="500"', text)

@@ -7,8 +7,11 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from contracts import subjects
 from products import Release
+from servicekit.bus import BusUnavailable
 from tests.desk import stored
 from tests.gateway.doorway import Doorway, doorway
 from tests.gateway.test_fanout import policy
@@ -70,6 +73,19 @@ async def test_the_stream_ends_when_the_process_stops(at: Doorway) -> None:
         assert (await next_event(got))["event"] == "end"
         await stopping
     assert time.monotonic() - began < 3
+
+
+async def test_without_a_bus_the_stream_ends_and_the_page_comes_again(
+    at: Doorway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> Any:
+        raise BusUnavailable("nothing can be watched now")
+
+    monkeypatch.setattr(at.under.bus, "watch", gone)
+    path = f"/v1/journeys/{await at.journey()}/stream"
+    async with at.http.get(at.base + path, headers=at.proven("GET", path)) as got:
+        assert await next_event(got) == {"event": "end", "data": "{}", "retry": "2000"}
+        assert await got.content.read() == b""
 
 
 async def test_not_too_many_for_one_journey(at: Doorway) -> None:

@@ -117,3 +117,29 @@ async def test_a_body_that_never_comes_ends_the_connection(port: int) -> None:
 async def test_a_slow_upload_within_its_time_is_no_slow_head(port: int) -> None:
     body = [b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n", *[b"x" * 20_000] * 3]
     assert (await said(port, *body)).endswith(b"thanks")
+
+
+@pytest.mark.parametrize(
+    "name", [b"Host", b"Authorization", b"DPoP", b"Idempotency-Key", b"Content-Type", b"Journey-Heads"]
+)
+async def test_a_header_that_counts_once_is_given_once(port: int, name: bytes) -> None:
+    twice = name + b": a\r\n" + name.lower() + b": b\r\n"
+    refused(await said(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + twice + b"\r\n"))
+    alike = b"Cookie: a=b\r\nCookie: c=d\r\nAccept: x\r\nAccept: y\r\n"
+    assert (await said(port, GOOD[:-2] + alike + b"\r\n")).endswith(b"thanks")
+
+
+async def test_who_sends_too_much_gets_to_read_so(port: int) -> None:
+    """The connection is not reset under the answer while the rest of the body is on its way (RFC 9112 §9.6)."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    piece = b"x" * 65_536
+    for count in (8, 40):
+        answer = await said(port, head % (count * len(piece)), *[piece] * count)
+        assert answer.startswith(b"HTTP/1.1 413 "), count
+    chunk = b"10000\r\n" + piece + b"\r\n"
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await said(port, chunked, *[chunk] * 30, b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 4")
+    # Beyond all measure nothing more is read.
+    answer = await said(port, head % 10**9, *[piece] * 4)
+    assert answer == b"reset" or answer.startswith(b"HTTP/1.1 413 ")

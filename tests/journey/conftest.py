@@ -15,7 +15,7 @@ from tests.journey.whole import Whole, started
 async def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
     """The running platform."""
     store: str = request.module.STORE
-    async with started(tmp_path_factory.mktemp(store) / "var", store) as running:
+    async with started(tmp_path_factory.mktemp(store) / "var", store, ear=(">",)) as running:
         yield running
 
 

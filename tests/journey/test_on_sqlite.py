@@ -13,19 +13,11 @@ from typing import Any
 import nats
 import pytest
 
-from contracts.commands.identity import IssueNonce, Nonce
-from contracts.commands.payment import PlaceOrder
-from contracts.commands.signing import SignForms
-from contracts.facts import signing
-from contracts.problems import Refuse
-from contracts.values import Proof, sha256_hex
-from deploy.local.environment import shared
+from contracts.values import sha256_hex
 from deploy.local.ports import SERVICES
 from deploy.simulator.api import Phone, ProblemAnswer
 from deploy.simulator.customer import Customer, Habits
 from deploy.simulator.proposals import CHINA, Person, proposal
-from servicekit.runner import ground, new_ulid
-from servicekit.settings import Settings
 from tests.journey.journeys import Journeys
 from tests.journey.whole import Whole, refused
 
@@ -111,55 +103,6 @@ def words_of(pdf: bytes, folder: Path) -> str:
 
 
 # -- gates -----------------------------------------------------------------------------------------------------
-
-
-async def test_a_corrupt_gateway_cannot_talk_the_services_into_anything(whole: Whole) -> None:
-    """Speaks ``cmd.*`` itself, with the services' own right to the bus, about a customer who only opened the link."""
-    customer = await whole.customer(extra=False)
-    view = await customer.until("documents")
-    journey, phone = customer.passage.journey_id, customer.phone
-    told = shared(whole.run.place)
-    settings = Settings(
-        nats_url=whole.run.nats_url,
-        nats_seed_file=whole.run.nats_seed,
-        data_dir=whole.run.folder / "corrupt",
-        blobs_dir=Path(told["TOUBAO_BLOBS_DIR"]),
-        vault_keys_dir=Path(told["TOUBAO_VAULT_KEYS_DIR"]),
-        master_key_file=Path(told["TOUBAO_MASTER_KEY_FILE"]),
-    )
-    locks = {p["product"]: p["lock"] for p in view["card"]["products"]}
-    order = json.dumps({"total_fen": view["card"]["total_fen"], "locks": locks}).encode()
-    signature = json.dumps(
-        {
-            "items": [
-                {"product": p, "kind": "form", "document": "form", "version": "1", "hash": "0" * 64} for p in locks
-            ],
-            "declaration_sha256": "0" * 64,
-            "handwriting": {"boxes": []},
-        }
-    ).encode()
-    async with ground("corrupt", settings) as under:
-        for kind, body in ((PlaceOrder, order), (SignForms, signature)):
-            nonce, _ = await under.bus.request(IssueNonce(), Nonce)
-            url = f"{phone.base}/v1/journeys/{journey}/{kind.verb.replace('_', '-')}"
-            token = phone.session.token
-            assert token is not None
-            # A proof the customer made over something else, and one by a key of the gateway's own.
-            mine = phone.device.proof("POST", url, b"{}", nonce=nonce.nonce, token=token)
-            forged = whole.other_phone(customer).device.proof("POST", url, body, nonce=nonce.nonce, token=token)
-            for jws, code in ((mine, "proof_body"), (forged, "proof_key_changed")):
-                command = kind(
-                    command_id=new_ulid(),
-                    journey_id=journey,
-                    proof=Proof(jws=jws, method="POST", url=url),
-                    session=sha256_hex(token.encode()),
-                    body=await under.vault.seal(journey, body),
-                )
-                with pytest.raises(Refuse) as caught:
-                    await under.bus.request(command, kind.reply)
-                assert caught.value.code == code
-    assert not whole.facts(journey, "payment.order_placed")
-    assert not any(isinstance(f, signing.FormsSigned) for f in whole.facts(journey))
 
 
 async def test_I33_without_evidence_reading_goes_on_and_signing_waits(whole: Whole) -> None:

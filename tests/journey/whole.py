@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ import nats
 from nats.aio.msg import Msg
 
 from contracts.facts.base import Fact, read_fact
+from contracts.subjects import STREAMS
 from deploy.local.run import LocalRun
 from deploy.local.settings import ROOT
 from deploy.simulator.__main__ import LINK
@@ -34,6 +35,8 @@ MADE_UP = Path(__file__).with_name("made_up")
 VERIFIER = ROOT / "services" / "evidence" / "verify.py"
 DWELL_SCALE = "0.01"
 PATIENCE_SECONDS = 30.0
+KEPT = tuple(subject for stream in STREAMS for subject in stream.subjects)
+"""What lies on streams."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Whole:
         return Channel(self.http, self.run.gateway_url, self.run.api_key(channel_id))
 
     def staff(self, name: str) -> KeyHolder:
-        return KeyHolder(self.http, self.run.gateway_url, self.run.api_key(name))
+        # A minute is what the gateway waits for a pack whose maker was killed.
+        return KeyHolder(self.http, self.run.gateway_url, self.run.api_key(name), patience=180.0)
 
     # -- people --------------------------------------------------------------------------------------------
 
@@ -151,24 +155,36 @@ async def refused(coming: Any) -> str:
 
 @asynccontextmanager
 async def started(
-    folder: Path, store: str, products: tuple[Path, ...] = (ROOT / "products", MADE_UP)
+    folder: Path,
+    store: str,
+    products: tuple[Path, ...] = (ROOT / "products", MADE_UP),
+    extra: Mapping[str, Mapping[str, str]] | None = None,
+    ear: Iterable[str] = KEPT,
+    **more: Any,
 ) -> AsyncIterator[Whole]:
-    """Everything, started over ``store``, with readings shortened and a made-up product beside the house's own."""
+    """Everything, started over ``store``, with readings shortened and a made-up product beside the house's own.
+    ``extra``: more environment by process name. ``ear``: the subjects heard. To the bus an ear on everything is
+    somebody who still wants what a process that ended had asked for, and that is lost until it comes again: only who
+    must hear every word listens to ``>``. ``more``: what else ``LocalRun`` takes.
+    """
+    told = {
+        "disclosure": {"TOUBAO_DISCLOSURE_DWELL_SCALE": DWELL_SCALE},
+        "payment": {"TOUBAO_PAYMENT_ASK_AFTER_SECONDS": "1"},
+    }
     run = LocalRun(
         folder,
         store=store,
         products=products,
-        extra={
-            "disclosure": {"TOUBAO_DISCLOSURE_DWELL_SCALE": DWELL_SCALE},
-            "payment": {"TOUBAO_PAYMENT_ASK_AFTER_SECONDS": "1"},
-        },
+        extra={name: {**told.get(name, {}), **(extra or {}).get(name, {})} for name in {*told, *(extra or {})}},
+        **more,
     )
     async with run, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         running = Whole(run, http)
-        ear = await nats.connect(run.nats_url, nkeys_seed=str(run.nats_seed))
-        await ear.subscribe(">", cb=running.hear)
-        await ear.flush()
+        hearing = await nats.connect(run.nats_url, nkeys_seed=str(run.nats_seed))
+        for subject in ear:
+            await hearing.subscribe(subject, cb=running.hear)
+        await hearing.flush()
         try:
             yield running
         finally:
-            await ear.close()
+            await hearing.close()

@@ -18,6 +18,7 @@ from deploy.sandbox import authority
 from deploy.sandbox.process import Running
 from deploy.sandbox.settings import Party
 from tests.deploy.sandbox.callers import Start
+from tests.nats_server import free_port
 
 
 async def ran(*command: str | Path) -> tuple[int, str]:
@@ -206,15 +207,16 @@ async def test_certificates_stay_the_same_over_restarts(
 ) -> None:
     path = f"/{authority.ARCHITECTURE}/certs/tsa-root/issued/tsa.crt"
     served: set[bytes] = set()
+    port = free_port()
     for _ in range(2):
-        async with start() as sandbox, http.get(sandbox.urls[Party.AUTHORITY] + path) as answer:
+        async with start(authority_port=port) as sandbox, http.get(sandbox.urls[Party.AUTHORITY] + path) as answer:
             served.add(await answer.read())
     assert len(served) == 1
 
 
 def test_only_the_owner_reads_private_keys_and_trust_holds_none(data_dir: Path) -> None:
     private = [*data_dir.rglob("*.key.pem"), *data_dir.rglob("*.key"), *data_dir.rglob("*.whsec")]
-    assert len(private) == 15
+    assert len(private) == 18
     for path in private:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     for path in [*(data_dir / "trust").iterdir(), *(data_dir / "certs").iterdir()]:

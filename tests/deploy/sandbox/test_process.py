@@ -71,6 +71,29 @@ async def test_a_party_can_play_dead_while_the_others_answer(face: Signed, sms: 
         assert answer.status == 400
 
 
+async def test_a_party_can_do_what_it_is_asked_and_lose_the_answer(sms: Signed) -> None:
+    message = {"message_id": "m-lost", "phone": "13800138000", "text": "您的验证码是123456。"}
+    async with sms.session.post(f"{sms.base}/sandbox/outage", json={"status": 500, "remaining": 1, "done": True}):
+        pass
+    assert (await sms.call("POST", "/v1/messages", message))[0] == 500
+    async with sms.session.get(f"{sms.base}/inbox.json", params={"phone": message["phone"]}) as inbox:
+        assert [m["message_id"] for m in (await inbox.json())["messages"]] == ["m-lost"]
+    assert (await sms.call("POST", "/v1/messages", message))[0] == 202
+
+
+async def test_a_party_can_fail_half_the_time(face: Signed) -> None:
+    person = {"name": "张小测", "id_number": "11010519491231002X"}
+    async with face.session.post(f"{face.base}/sandbox/outage", json={"status": 500, "share": 0.5, "path": "/v1/"}):
+        pass
+    # That one of two does not occur among sixty happens once in 10^18.
+    statuses = {(await face.call("POST", "/v1/real-name", person))[0] for _ in range(60)}
+    assert statuses == {200, 500}
+    async with face.session.post(f"{face.base}/sandbox/outage", json={"status": 500, "path": "/v1/face"}):
+        pass
+    assert (await face.call("POST", "/v1/real-name", person))[0] == 200
+    assert (await face.call("GET", "/v1/face-sessions/none"))[0] == 500
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_one_process_starts_and_stops_within_two_seconds_each(
     data_dir: Path, number: signal.Signals, http: aiohttp.ClientSession

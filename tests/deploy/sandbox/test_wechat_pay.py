@@ -359,7 +359,7 @@ async def test_a_closed_or_expired_order_takes_no_money_unless_late_is_switched_
 ) -> None:
     expires = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     prepay_id = await merchant.place(time_expire=expires)
-    clock.ahead = 299
+    clock.ahead = 280
     assert (await merchant.query())["trade_state"] == "NOTPAY"
     clock.ahead = 200
     status, _ = await merchant.call(
@@ -427,6 +427,33 @@ async def test_a_restart_loses_neither_order_nor_money_nor_notification(
     async with start() as later:
         merchant = Merchant(http, later.urls[Party.WECHAT], Credentials(data_dir), listener.url)
         assert merchant.opened(await listener.next())["trade_state"] == "SUCCESS"
+
+
+async def test_what_is_owed_in_an_hour_is_sent_when_the_clock_is_set_an_hour_on(
+    merchant: Merchant, listener: Listener, clock: Clock
+) -> None:
+    await merchant.fault(delay_seconds=3600)
+    await merchant.pay(await merchant.place("L00001"))
+    assert listener.heard.empty()
+    sent = f"{merchant.base}/sandbox/notifications"
+    async with merchant.http.get(sent) as answer:
+        (owed,) = (await answer.json())["notifications"]
+    assert owed == {"what": "transaction", "number": "L00001", "attempts": 0, "answer": None}
+    clock.ahead = 3601
+    assert merchant.opened(await listener.next())["trade_state"] == "SUCCESS"
+    async with asyncio.timeout(5):
+        while owed["attempts"] == 0:
+            async with merchant.http.get(sent) as answer:
+                (owed,) = (await answer.json())["notifications"]
+    assert owed["answer"] in ("200", "204")
+
+
+async def test_an_order_can_be_paid_by_who_knows_its_number_alone(merchant: Merchant) -> None:
+    prepay_id = await merchant.place("N00001")
+    async with merchant.http.get(f"{merchant.base}/sandbox/orders/N00001") as answer:
+        assert (await answer.json())["pay_url"].endswith(f"/pay?prepay_id={prepay_id}")
+    async with merchant.http.get(f"{merchant.base}/sandbox/orders/N00002") as answer:
+        assert answer.status == 404
 
 
 async def test_faults_of_notifications(merchant: Merchant, listener: Listener) -> None:

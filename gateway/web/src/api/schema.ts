@@ -3260,6 +3260,15 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。 */
             401: {
                 headers: {
@@ -3280,6 +3289,33 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3344,6 +3380,15 @@ export interface operations {
                     "application/json": components["schemas"]["NoticeText"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。 */
             401: {
                 headers: {
@@ -3364,6 +3409,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。; `document_unknown`: 没有这份文件。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3428,6 +3491,15 @@ export interface operations {
                     "application/json": components["schemas"]["Text"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
             401: {
                 headers: {
@@ -3448,6 +3520,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。; `document_unknown`: 没有这份文件。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3514,6 +3604,15 @@ export interface operations {
                     "application/pdf": string;
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
             401: {
                 headers: {
@@ -3541,8 +3640,35 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `identity_missing`: 请先完成身份核验。; `forms_not_prepared`: 投保单还没有生成。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3611,6 +3737,15 @@ export interface operations {
                     "image/webp": string;
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
             401: {
                 headers: {
@@ -3638,8 +3773,35 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `identity_missing`: 请先完成身份核验。; `forms_not_prepared`: 投保单还没有生成。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3703,6 +3865,15 @@ export interface operations {
                     "application/json": components["schemas"]["Pad"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
             401: {
                 headers: {
@@ -3730,8 +3901,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `identity_missing`: 请先完成身份核验。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3795,6 +3984,15 @@ export interface operations {
                     "application/json": components["schemas"]["PolicyList"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。 */
             401: {
                 headers: {
@@ -3822,8 +4020,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `policies_not_ready`: 保单正在生成。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3888,7 +4104,7 @@ export interface operations {
                     "application/json": components["schemas"]["DownloadLink"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3924,8 +4140,35 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `identity_missing`: 请先完成身份核验。; `policies_not_ready`: 保单正在生成。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3989,6 +4232,15 @@ export interface operations {
                     "application/json": components["schemas"]["SurveyView"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。 */
             401: {
                 headers: {
@@ -4009,6 +4261,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4072,6 +4342,15 @@ export interface operations {
                     "application/json": components["schemas"]["ReferralView"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。 */
             401: {
                 headers: {
@@ -4092,6 +4371,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4152,7 +4449,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        event: string;
+                        /** @description JSON. */
+                        data: string;
+                        id?: string;
+                        retry?: number;
+                    };
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。 */
@@ -4175,6 +4487,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -8941,8 +9271,35 @@ export interface operations {
                     "application/json": components["schemas"]["SignedIn"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。 */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9029,6 +9386,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `unsupported_media_type`: 请求格式不对。 */
             415: {
                 headers: {
@@ -9092,8 +9467,35 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `cross_site`: 这次操作不是从本站页面发起的。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9148,8 +9550,35 @@ export interface operations {
                     "application/json": components["schemas"]["Catalogue"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9210,8 +9639,35 @@ export interface operations {
                     "application/json": components["schemas"]["ProposalStates"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9310,6 +9766,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `channel_reference_used`: 这个渠道流水号已经提交过。 */
             409: {
                 headers: {
@@ -9395,6 +9860,15 @@ export interface operations {
                     "application/json": components["schemas"]["LinkShown"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -9413,6 +9887,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `journey_issued`: 这笔投保已经出单。 */
             409: {
                 headers: {
@@ -9424,6 +9907,15 @@ export interface operations {
             };
             /** @description `journey_expired`: 这笔投保已过期。; `journey_withdrawn`: 这笔投保已被撤回。 */
             410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9487,7 +9979,7 @@ export interface operations {
                     "application/json": components["schemas"]["Done"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9523,8 +10015,44 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description `already_signed`: 您已经签名。 */
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `already_signed`: 您已经签名。; `order_paid`: 这笔付款已经完成。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_expired`: 这笔投保已过期。; `journey_withdrawn`: 这笔投保已被撤回。 */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9593,7 +10121,7 @@ export interface operations {
                     "application/json": components["schemas"]["Done"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9629,8 +10157,35 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
-            /** @description `journey_expired`: 这笔投保已过期。 */
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_expired`: 这笔投保已过期。; `journey_withdrawn`: 这笔投保已被撤回。 */
             410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。 */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9688,6 +10243,15 @@ export interface operations {
                     "application/json": components["schemas"]["Events"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -9699,6 +10263,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9769,7 +10351,7 @@ export interface operations {
                     "application/json": components["schemas"]["PackLink"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9798,6 +10380,33 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9864,6 +10473,15 @@ export interface operations {
                     "application/json": components["schemas"]["Unmaskings"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -9875,6 +10493,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -9942,6 +10578,15 @@ export interface operations {
                     "application/json": components["schemas"]["Customers"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -9953,6 +10598,33 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10023,7 +10695,7 @@ export interface operations {
                     "application/json": components["schemas"]["Done"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10059,8 +10731,35 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `nothing_to_refund`: 没有可退的款项。 */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10128,6 +10827,15 @@ export interface operations {
                     "application/json": components["schemas"]["Scores"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10139,6 +10847,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10202,6 +10928,15 @@ export interface operations {
                     "application/json": components["schemas"]["ReferralCounts"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10213,6 +10948,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10270,6 +11023,15 @@ export interface operations {
                     "application/json": components["schemas"]["Gaps"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10281,6 +11043,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10350,6 +11130,15 @@ export interface operations {
                     "application/json": components["schemas"]["JourneyList"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10361,6 +11150,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10455,6 +11262,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `unsupported_media_type`: 请求格式不对。 */
             415: {
                 headers: {
@@ -10522,6 +11347,15 @@ export interface operations {
                     "application/json": components["schemas"]["JourneyFile"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10542,6 +11376,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10599,6 +11451,15 @@ export interface operations {
                     "application/json": components["schemas"]["Text"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10619,6 +11480,24 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。; `document_unknown`: 没有这份文件。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10673,6 +11552,15 @@ export interface operations {
                     "application/json": components["schemas"]["ChannelList"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10684,6 +11572,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10747,7 +11653,7 @@ export interface operations {
                     "application/json": components["schemas"]["Unmasked"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10776,6 +11682,33 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10848,7 +11781,7 @@ export interface operations {
                     "application/json": components["schemas"]["DownloadLink"];
                 };
             };
-            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10877,6 +11810,33 @@ export interface operations {
             };
             /** @description `journey_unknown`: 没有找到这笔投保。; `not_found`: 没有找到您要的内容。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10940,6 +11900,15 @@ export interface operations {
                     "application/json": components["schemas"]["Live"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
             401: {
                 headers: {
@@ -10951,6 +11920,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11002,7 +11989,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "text/event-stream": {
+                        event: string;
+                        /** @description JSON. */
+                        data: string;
+                        id?: string;
+                        retry?: number;
+                    };
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
@@ -11016,6 +12018,24 @@ export interface operations {
             };
             /** @description `role_missing`: 您没有这项权限。 */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11074,8 +12094,26 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `notification_invalid`: 支付通知核验不通过。 */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11172,6 +12210,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `invalid_fields`: 有些内容需要修改。 */
             422: {
                 headers: {
@@ -11228,6 +12284,33 @@ export interface operations {
                     "application/json": components["schemas"]["Help"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `too_many_requests`: 操作太频繁了。 */
             429: {
                 headers: {
@@ -11273,6 +12356,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Nonce"];
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             /** @description `too_many_requests`: 操作太频繁了。 */
@@ -11328,6 +12438,24 @@ export interface operations {
             };
             /** @description `malformed`: 请求内容无法识别。 */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11402,6 +12530,15 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `not_found`: 没有找到您要的内容。 */
             404: {
                 headers: {
@@ -11411,8 +12548,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `download_expired`: 下载链接已用过或已过期。 */
             410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11469,8 +12624,35 @@ export interface operations {
                     "application/json": components["schemas"]["ProblemPage"];
                 };
             };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description `not_found`: 没有找到您要的内容。 */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
