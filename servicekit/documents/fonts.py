@@ -208,6 +208,11 @@ class Fonts:
         """Fonts for text that is drawn as outlines, in order of preference."""
         return tuple(next(self.folder.glob(f"{name}.*")) for name in ("song-bold-cut", "sans-bold-whole"))
 
+    @property
+    def kai(self) -> Path:
+        """The whole regular-script font: what a character looks like when it is written well."""
+        return next(self.folder.glob("kai-regular-whole.*"))
+
     def has(self, character: str) -> bool:
         """Whether the character can be set and shown as what it is.
 

@@ -11,27 +11,22 @@ of ``slot:NAME?lock`` locks the whole document.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
 
-import asyncio
 import gc
 import io
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
-from pebble import ProcessExpired, ProcessPool
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from servicekit.documents.fonts import KAI, SANS, SONG, Fonts, MissingGlyph, load
+from servicekit.workers import WorkerFailed, Workers
 
 __all__ = ["AddressRefused", "Attached", "Job", "MissingGlyph", "RenderFailed", "RenderSettings", "Renderer"]
-
-T = TypeVar("T")
 
 _BASE = Path(__file__).parent / "templates"
 """The sheet every document of ours is printed on; a job's template extends or imports from it."""
@@ -91,34 +86,35 @@ class Job:
 
 
 class Renderer:
-    """A pool of workers. ``start`` returns when each is warm; ``stop`` takes under two seconds."""
+    """A pool of workers that draw. ``start`` returns when each is warm; ``stop`` takes under two seconds."""
 
     def __init__(self, settings: RenderSettings, waiting: Callable[[int], object] = lambda _: None) -> None:
         """``waiting`` is told how many jobs have no worker yet, whenever that may have changed."""
         self._settings = settings
         self._waiting = waiting
-        self._jobs = 0
-        self._pool: ProcessPool | None = None
+        self._workers: Workers | None = None
 
     async def start(self) -> None:
         """Start the workers. Raises FontsNotPrepared, RenderFailed."""
-        fonts = load(self._settings.fonts)
-        self._pool = ProcessPool(
-            max_workers=self._settings.workers,
-            max_tasks=self._settings.recycle_after,
-            initializer=_begin,
-            initargs=(fonts,),
-            # Forking a process that runs threads and an event loop is asking for a deadlock.
-            context=multiprocessing.get_context("spawn"),
+        workers = Workers(
+            _begin,
+            load(self._settings.fonts),
+            count=self._settings.workers,
+            recycle_after=self._settings.recycle_after,
+            deadline_s=self._settings.deadline_s,
+            waiting=self._waiting,
         )
-        await asyncio.gather(*(self._run(_ready) for _ in range(self._settings.workers)))
+        self._workers = workers
+        try:
+            await workers.start()
+        except WorkerFailed as failed:
+            raise RenderFailed(*failed.args) from None
 
     async def stop(self) -> None:
         """End the workers, whatever they are doing."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
-            await asyncio.to_thread(pool.join)
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            await workers.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -133,25 +129,12 @@ class Renderer:
         Raises MissingGlyph, AddressRefused and jinja2.UndefinedError for what the job itself has wrong (permanent),
         RenderFailed for a worker that died or took too long (transient).
         """
-        return await self._run(_render, job)
-
-    async def _run(self, work: Callable[..., T], *args: Any) -> T:
-        if self._pool is None:
+        if self._workers is None:
             raise RuntimeError("the renderer is not running")
-        future = cast("Future[T]", self._pool.schedule(work, args=args, timeout=self._settings.deadline_s))
-        self._taken(1)
         try:
-            return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise RenderFailed("deadline passed") from None
-        except ProcessExpired:
-            raise RenderFailed("worker died") from None
-        finally:
-            self._taken(-1)
-
-    def _taken(self, change: int) -> None:
-        self._jobs += change
-        self._waiting(max(0, self._jobs - self._settings.workers))
+            return await self._workers.run(_render, job)
+        except WorkerFailed as failed:
+            raise RenderFailed(*failed.args) from None
 
 
 # --- in the worker ---------------------------------------------------------------------------------------------
@@ -175,10 +158,6 @@ def _begin(fonts: Fonts) -> None:
     )
     # What is loaded by now stays: the collector need not walk through it with every document.
     gc.freeze()
-
-
-def _ready() -> None:
-    """Any work that succeeds shows that a worker has begun."""
 
 
 @cache
