@@ -6,6 +6,7 @@ RFC 9457 problem details are made from this table alone; a code that is not here
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
@@ -189,9 +190,23 @@ KINDS: dict[str, Kind] = {
     "ink_dot": Kind(422, "写的是一个点，不是字。", "请用正楷把字写大一些。"),
     "ink_too_small": Kind(422, "字写得太小。", "请写大一些，写满格子。"),
     "ink_too_few_strokes": Kind(422, "笔画太少。", "请用正楷一笔一画书写，不要连笔。"),
+    "ink_too_many_strokes": Kind(422, "笔画太多。", "请一格只写一个字；写错了，清除这一格再重写。"),
     "ink_too_fast": Kind(422, "写得太快。", "请用正楷一笔一画慢慢写。"),
     "ink_seen_before": Kind(422, "这个笔迹以前用过。", "请重新亲笔书写。"),
     "ink_malformed": Kind(422, "笔迹数据不完整。", "请清除后重新书写。"),
+    "handwriting_empty": Kind(422, "还没有写字。", "请在每个格子里写一个字。"),
+    "handwriting_box_empty": Kind(422, "有一格还没有写字。", "请补写这一格。"),
+    "handwriting_unclear": Kind(422, "有的字没有认出来。", "请用正楷、一笔一画重新写，写满格子。"),
+    "handwriting_another_name": Kind(422, "写的不像是投保人的姓名。", "请按证件上的姓名，用正楷逐字重新书写。"),
+    "phrase_unknown": Kind(422, "声明里没有这一句。", "请刷新页面后再抄写。"),
+    "phrase_unclear": Kind(422, "抄写的有些字没有认出来。", "请用正楷重写标出的字，一格一个字。"),
+    "declaration_uncopied": Kind(409, "声明还没有抄写完。", "请先逐句抄写声明。"),
+    "reviews_exhausted": Kind(
+        409, "签名几次都没有通过人工核对。", "已完成的步骤都已保存；请点“人工帮助”，或联系您的业务员。"
+    ),
+    "review_pending": Kind(409, "工作人员正在核对您的签名。", "请稍等，核对完页面会自动继续。", False),
+    "review_over": Kind(409, "这份签名已经不用核对了。", "请返回列表，看下一份。", False),
+    "review_decided": Kind(409, "您已经核对过这份签名，要由另一位同事再看。", "请返回列表，看下一份。", False),
     "not_signed": Kind(409, "您还没有签名。", "请先签名。"),
     "already_done": Kind(409, "这一步已经完成。", "请继续下一步。", False),
     # payment
@@ -216,6 +231,12 @@ KINDS: dict[str, Kind] = {
     "referral_unknown": Kind(404, "链接已失效。", "您可以在应用商店直接搜索。", False),
     "referral_too_early": Kind(409, "前一步还没有收到。", "请稍后再报告这一步。", False),
 }
+
+
+def title(kind: Kind, extra: Mapping[str, Any]) -> str:
+    """Its sentence; of a name written one character a box, ``extra`` may say which, from 1."""
+    box = extra.get("box")
+    return kind.title if box is None else f"第 {box} 格：{kind.title}"
 
 
 class Refuse(Exception):

@@ -5,14 +5,14 @@ What was said is language and shared; what follows from it is each service's own
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Self, TypeVar
 
 from contracts.facts import disclosure, identity, issuance, payment, proposal, signing
 from contracts.facts.base import Fact
 from contracts.facts.proposal import ProductTerms
 from contracts.problems import Refuse
-from contracts.values import ActProof, Committed, Contract, DocumentRef, PremiumLine, Sha256, Slug
+from contracts.values import ActProof, Committed, Contract, DocumentRef, Instant, PremiumLine, Sha256, Slug
 
 Point = tuple[Slug, Slug]
 """(product, deadly point)"""
@@ -37,6 +37,8 @@ class Confirmations(Contract):
     """Product → its answers to the insurer's questions."""
     forms: dict[Slug, signing.FormPrepared] = {}
     reviewed: tuple[Slug, ...] = ()
+    copied: tuple[Sha256, ...] = ()
+    """Phrases of the declaration written by hand."""
 
     def after(self, fact: Fact) -> Self:
         match fact:
@@ -81,6 +83,8 @@ class Confirmations(Contract):
                 )
             case signing.FormReviewed():
                 return self._with(reviewed=_added(self.reviewed, fact.product))
+            case signing.PhraseCopied():
+                return self._with(copied=_added(self.copied, fact.phrase))
             case _:
                 return self
 
@@ -105,6 +109,8 @@ class Progress(Contract):
     verified: identity.IdentityVerified | None = None
     reproof_required: bool = False
     sessions: dict[int, Confirmations] = {}
+    reviews: tuple[tuple[Instant, Instant | None], ...] = ()
+    """From when to when two people looked at a signature: no clock runs meanwhile (DESIGN §5). The last may be open."""
     signed: signing.FormsSigned | None = None
     sealed: tuple[Slug, ...] = ()
     order: payment.OrderPlaced | None = None
@@ -130,8 +136,12 @@ class Progress(Contract):
                 return self._with(verified=fact, reproof_required=False)
             case identity.ReproofRequired():
                 return self._with(reproof_required=True)
+            case signing.ReviewRequested():
+                return self._with(reviews=(*self.reviews, (fact.at, None)))
+            case signing.ReviewClosed():
+                return self._review_over(fact.at)
             case signing.FormsSigned():
-                return self._with(signed=fact)
+                return self._review_over(fact.at, signed=fact)
             case signing.FormSealed():
                 return self._with(sealed=_added(self.sealed, fact.product))
             case payment.OrderPlaced():
@@ -162,6 +172,10 @@ class Progress(Contract):
     def _void(self, attempt: int) -> Self:
         verified = None if self.verified is None or self.verified.attempt <= attempt else self.verified
         return self._with(voided=max(self.voided, attempt), verified=verified, reproof_required=False)
+
+    def _review_over(self, at: datetime, **changes: object) -> Self:
+        ended = tuple((since, at if until is None else until) for since, until in self.reviews)
+        return self._with(reviews=ended, **changes)
 
     def _with(self, **changes: object) -> Self:
         return self.model_copy(update=changes)
@@ -248,8 +262,15 @@ class Progress(Contract):
             raise Refuse("reproof_required")
         if self.verified is None or self.verified.attempt != attempt:
             raise Refuse("identity_missing")
-        if now > self.verified.valid_until:
+        if not self.still_valid(self.verified, now):
             raise Refuse("identity_expired")
+
+    def still_valid(self, proven: identity.IdentityVerified, at: datetime) -> bool:
+        """Whether a proof of identity holds at that time: later by as long as a signature was looked at since the
+        proof. A review before it, or one that began later, gives it nothing.
+        """
+        spans = ((max(since, proven.at), at if until is None else min(until, at)) for since, until in self.reviews)
+        return at - sum((max(end - begin, timedelta(0)) for begin, end in spans), timedelta(0)) <= proven.valid_until
 
     def check_confirmed(self) -> None:
         """Every product in the purchase was confirmed by its lock, and the lock is still that of its terms

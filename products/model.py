@@ -7,6 +7,7 @@ that no product, consent or answer can be pre-selected by data (I4). Money is in
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from datetime import date
 from enum import StrEnum
@@ -459,6 +460,19 @@ class Declaration(Contract):
     """The sentence the policyholder confirms about the exclusions."""
     statement: Text
     """The printed declaration above the signature."""
+    copied: tuple[Annotated[str, Field(pattern=r"^[\u3400-\u9fff]{2,20}$")], ...] = ()
+    """The sentence in phrases that the policyholder copies by hand, one character a box; none: it is confirmed."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.copied and "".join(self.copied) != _without_punctuation(self.sentence):
+            raise ValueError("the phrases to be copied are not the sentence")
+        return self
+
+
+def _without_punctuation(text: str) -> str:
+    """Without spaces as well. A figure or letter stays, so that no phrase can leave it out."""
+    return "".join(character for character in text if unicodedata.category(character)[0] not in "PZC")
 
 
 class DisclosureHeader(Contract):

@@ -27,7 +27,7 @@ from servicekit.runner import new_ulid
 from servicekit.vault import Vault
 from services.proposal import rules as proposal_rules
 from services.proposal.rules import Submitted
-from tests import prepared
+from tests import prepared, readings
 from tests.desk import Desk
 
 STEPS = ("opened", "session", "verified", "confirmed", "answered", "read", "forms", "signed", "ordered", "paid")
@@ -239,7 +239,9 @@ class Purchase:
                 vector=await sealed(b"<svg/>", "image/svg+xml"),
                 strokes_rendered_by="tests",
                 ink_checks=(),
-                legibility="not_judged",
+                reading=readings.passed(self.who.name),
+                pen=readings.PEN,
+                legibility="pass",
                 signed_at=now,
                 attestation=self.attestation(),
                 proof=await self.proof(),

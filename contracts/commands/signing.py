@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import FailFast, Field
 
-from contracts.commands.base import Act, Beat, Query
-from contracts.facts.signing import SignedItem
-from contracts.values import CommittedFile, Contract, Instant, Sha256, Slug
+from contracts.commands.base import Act, Beat, Command, Query, Request
+from contracts.facts.signing import PenMeasure, Reading, ReviewDecided, ReviewRequested, SignedItem
+from contracts.values import CommittedFile, Contract, Instant, JourneyId, Sha256, Slug, Token
 
 LARGEST_HANDWRITING = 2 * 1024 * 1024
 """Bytes of a body that carries strokes."""
@@ -92,6 +92,29 @@ class SaveDraft(Beat):
     largest_body = LARGEST_HANDWRITING
 
 
+class Copy(Contract):
+    """One phrase of the declaration, copied by hand: a box a character."""
+
+    phrase: Sha256
+    """Of its text."""
+    handwriting: Handwriting
+
+
+class CopyPhrase(Act):
+    service = "signing"
+    verb = "copy_phrase"
+    arguments = Copy
+    largest_body = LARGEST_HANDWRITING
+
+
+class PhraseTaken(Contract):
+    left: Annotated[int, Field(ge=0)]
+    """Phrases that are still to be copied."""
+
+
+CopyPhrase.reply = PhraseTaken
+
+
 class Signature(Contract):
     """What the customer signs: every document by name and hash, the declaration, and the strokes."""
 
@@ -108,11 +131,35 @@ class SignForms(Act):
 
 
 class Signed(Contract):
-    signed_at: Instant
-    legibility: Literal["not_judged", "pass", "manual"]
+    """Signed, or with people who look at the handwriting: then without a time, and the page waits."""
+
+    signed_at: Instant | None
+    legibility: Literal["pass", "in_review"]
 
 
 SignForms.reply = Signed
+
+
+class Refused(Contract):
+    """Why the last writing was not taken. ``box`` counts from 1, as people do; none: the whole name."""
+
+    code: Slug
+    box: Annotated[int, Field(ge=1)] | None
+
+
+class RefusedShown(Refused):
+    """With what the customer was told, for a page that is opened anew."""
+
+    title: str
+    detail: str
+
+
+class Phrase(Contract):
+    """Of a declaration, to be copied by hand; each text once, whatever products have it."""
+
+    text: str
+    sha256: Sha256
+    copied: bool
 
 
 class ViewSigning(Query):
@@ -126,9 +173,90 @@ class SigningView(Contract):
     """What the act must list, complete (empty until the forms are prepared)."""
     declaration: str
     declaration_sha256: Sha256 | None
+    phrases: tuple[Phrase, ...] = ()
     draft: CommittedFile | None
+    tries: Annotated[int, Field(ge=0)] = 0
+    """Writings that were not taken."""
+    refused: RefusedShown | None = None
+    one_by_one: bool = False
+    """After three of them: one large box at a time, the printed character beside it."""
+    in_review_since: Instant | None = None
+    """People are looking at it; nothing can be written meanwhile."""
     signed_at: Instant | None
     sealed: tuple[FormOffered, ...]
 
 
 ViewSigning.reply = SigningView
+
+
+class ListReviews(Request):
+    """Signatures that wait for people, longest first."""
+
+    service = "signing"
+    verb = "list_reviews"
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+
+
+class ReviewListed(Contract):
+    journey_id: JourneyId
+    review_no: Annotated[int, Field(ge=1)]
+    requested_at: Instant
+    reason: Slug
+    tries: Annotated[int, Field(ge=0)]
+    reviewers: tuple[Token, ...]
+    """Who has found it legible."""
+
+
+class ReviewList(Contract):
+    reviews: tuple[ReviewListed, ...]
+
+
+ListReviews.reply = ReviewList
+
+
+class Try(Contract):
+    """One writing that was not taken, or that is being looked at."""
+
+    at: Instant
+    reason: Slug
+    box: Annotated[int, Field(ge=0)] | None
+    reading: Reading | None
+    pen: tuple[PenMeasure, ...]
+
+
+class ViewReview(Query):
+    service = "signing"
+    verb = "view_review"
+
+
+class Review(Contract):
+    """Everything there is to decide by. Raises ``review_over`` where nothing waits."""
+
+    requested: ReviewRequested
+    tries: tuple[Try, ...]
+    """All of the journey, oldest first, this one last."""
+    decisions: tuple[ReviewDecided, ...]
+
+
+ViewReview.reply = Review
+
+
+class DecideReview(Command):
+    """What one of two people finds. The gateway says who: staff sign in there."""
+
+    service = "signing"
+    verb = "decide_review"
+
+    review_no: Annotated[int, Field(ge=1)]
+    reviewer: Token
+    finding: Literal["legible", "handwriting_unclear", "handwriting_another_name"]
+
+
+class ReviewDecision(Contract):
+    """``open``: one more has to look."""
+
+    open: bool
+
+
+DecideReview.reply = ReviewDecision

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.facts.base import Attested, Fact, Refusal
-from contracts.values import ActProof, CommittedFile, Contract, Instant, Sha256, Signatory, Slug
+from contracts.values import ActProof, CommittedFile, Contract, Instant, Sha256, Signatory, Slug, Token
 
 
 class SignedItem(Contract):
@@ -56,25 +56,41 @@ class InkCheck(Contract):
     box: Annotated[int, Field(ge=0)] | None = None
 
 
-class InkRejected(Fact):
-    """A signature that could not be taken, kept with its reasons (I11)."""
+class PenMeasure(Contract):
+    """How plausible the pen's movement is, in one respect. Says nothing of who moved it, and refuses nobody."""
 
-    service = "signing"
-    name = "ink_rejected"
-
-    attempt_no: Annotated[int, Field(ge=1)]
-    reason: Slug
-    checks: tuple[InkCheck, ...]
-    strokes: CommittedFile
-    signatory: Signatory = Signatory()
-    proof: ActProof
+    code: Slug
+    value: Annotated[float, Field(allow_inf_nan=False)]
+    limit: Annotated[float, Field(allow_inf_nan=False)]
+    flagged: bool
 
 
-class FormsSigned(Attested):
-    """One signing act over the listed documents, with the strokes it was made of."""
+class CharacterRead(Contract):
+    """How well one box reads as its character. ``box`` counts from 0."""
 
-    service = "signing"
-    name = "forms_signed"
+    box: Annotated[int, Field(ge=0)]
+    score: Annotated[float, Field(allow_inf_nan=False)] | None
+    """Points (docs/handwriting.md); none where there was nothing to read."""
+    limit: Annotated[float, Field(allow_inf_nan=False)]
+    """The least score that passes at this try."""
+    ok: bool
+
+
+class Reading(Contract):
+    """What the check of legibility said of one writing (DOMAIN §3.3 b)."""
+
+    outcome: Literal["pass", "retry", "manual"]
+    """``manual``: not for this reader to say, people have to look."""
+    reason: Slug | None
+    strictness: Annotated[int, Field(ge=1)]
+    """Which reading of the journey it was: the limits rise with each (I11)."""
+    characters: tuple[CharacterRead, ...]
+    read_by: str
+    """Version of model, code and limits."""
+
+
+class Written(Contract):
+    """One act of signing over the listed documents, with the strokes it was made of and what was seen in them."""
 
     attempt: Annotated[int, Field(ge=1)]
     items: Annotated[tuple[SignedItem, ...], Field(min_length=1)]
@@ -85,10 +101,119 @@ class FormsSigned(Attested):
     strokes_rendered_by: str
     """Version of the code that derived image and vector from the strokes."""
     ink_checks: tuple[InkCheck, ...]
-    legibility: Literal["not_judged", "pass", "manual"]
+    reading: Reading | None = None
+    """None before 2026-12: it was not asked for."""
+    pen: tuple[PenMeasure, ...] = ()
     signed_at: Instant
+    """When the customer acted."""
     signatory: Signatory = Signatory()
     proof: ActProof
+
+
+class InkRejected(Fact):
+    """A signature that could not be taken, kept with its reasons (I11)."""
+
+    service = "signing"
+    name = "ink_rejected"
+
+    attempt_no: Annotated[int, Field(ge=1)]
+    reason: Slug
+    box: Annotated[int, Field(ge=0)] | None = None
+    """Which box, from 0; none: the whole name."""
+    checks: tuple[InkCheck, ...]
+    reading: Reading | None = None
+    """None where the ink was no handwriting to begin with."""
+    pen: tuple[PenMeasure, ...] = ()
+    strokes: CommittedFile
+    signatory: Signatory = Signatory()
+    proof: ActProof
+
+
+class ReviewRequested(Written, Fact):
+    """A signature that two people have to look at: nobody's yet, until both find it legible (I11)."""
+
+    service = "signing"
+    name = "review_requested"
+
+    review_no: Annotated[int, Field(ge=1)]
+    attempt_no: Annotated[int, Field(ge=1)]
+    reason: Slug
+    """Why the check could not take it."""
+
+
+class ReviewDecided(Fact):
+    """What one member of the insurer's staff, looking at strokes and image, finds: does it read as the name?"""
+
+    service = "signing"
+    name = "review_decided"
+
+    review_no: Annotated[int, Field(ge=1)]
+    reviewer: Token
+    finding: Literal["legible", "handwriting_unclear", "handwriting_another_name"]
+
+
+class ReviewClosed(Fact):
+    """A review that ended without a signature: not legible, or overtaken by what else happened in the journey."""
+
+    service = "signing"
+    name = "review_closed"
+
+    review_no: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1)]
+    reason: Slug
+    """A finding, or ``session_voided``, ``journey_ended``, ``terms_changed``."""
+
+
+class FormsSigned(Written, Attested):
+    """One signing act, taken. After a review it is taken when both have found it legible; the act is the customer's
+    own, of ``signed_at``.
+    """
+
+    service = "signing"
+    name = "forms_signed"
+
+    legibility: Literal["not_judged", "pass", "manual"]
+    review_no: Annotated[int, Field(ge=1)] | None = None
+    """The review it came through; none where the check itself passed it."""
+
+
+class WrittenPhrase(Contract):
+    """One phrase of a declaration in the customer's own hand, where a product demands it: a box a character."""
+
+    phrase: Sha256
+    """Of its text."""
+    products: tuple[Slug, ...] = ()
+    """All that are offered and have the phrase in their declaration, bought or not: it is copied once for all."""
+    checks: tuple[InkCheck, ...]
+    strokes: CommittedFile
+    signatory: Signatory = Signatory()
+    proof: ActProof
+
+
+class PhraseCopied(WrittenPhrase, Fact):
+    """A copy that was taken."""
+
+    service = "signing"
+    name = "phrase_copied"
+
+    attempt: Annotated[int, Field(ge=1)]
+    reading: Reading
+    """By the limits of phrases, which are not those of names. A character that the reader does not know is not among
+    those read; ``manual``: it knows none of them.
+    """
+
+
+class PhraseRejected(WrittenPhrase, Fact):
+    """A copy that could not be taken."""
+
+    service = "signing"
+    name = "phrase_rejected"
+
+    reason: Slug
+    box: Annotated[int, Field(ge=0)] | None = None
+    """Which box, from 0; none: the whole phrase."""
+    reading: Reading | None
+    """None where the ink was no handwriting to begin with."""
 
 
 class FormPending(Fact):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.facts import identity, proposal
+from contracts.facts import identity, proposal, signing
 from contracts.facts.base import Fact
 from contracts.problems import Refuse
 from contracts.progress import Progress
@@ -19,6 +20,7 @@ from contracts.values import ActProof, Proof
 from deploy.simulator.device import Device
 from servicekit.blobs import FileBlobs
 from servicekit.vault import MasterKeys, Vault
+from tests import readings
 from tests.desk import Clock
 from tests.purchase import STEPS, Purchase, published, purchase
 
@@ -64,8 +66,39 @@ async def twice(buyer: Purchase) -> list[Fact]:
     now = buyer.at.clock()
     await buyer.tell(identity.SessionVoided(at=now, attempt=1, reason="device_changed"))
     for step in STEPS[1:]:
-        await buyer.tell(*await getattr(buyer, f"_{step}")())
+        told = await getattr(buyer, f"_{step}")()
+        if step == "signed":
+            await looked_at(buyer, told[0], timedelta(days=2), "handwriting_unclear")
+            told = await buyer._signed()  # the customer writes again
+            await looked_at(buyer, told[0], timedelta(days=1), None)
+            told[0] = told[0].model_copy(
+                update={"at": buyer.at.clock(), "legibility": "manual", "review_no": number_of(buyer)}
+            )
+        await buyer.tell(*told)
     return buyer.facts
+
+
+def number_of(buyer: Purchase) -> int:
+    return sum(isinstance(fact, signing.ReviewRequested) for fact in buyer.facts)
+
+
+async def looked_at(buyer: Purchase, act: Fact, long: timedelta, closed: str | None) -> None:
+    """Two people look at the signature of ``act``. ``closed``: the reason why it comes to nothing."""
+    assert isinstance(act, signing.FormsSigned)
+    written = {name: getattr(act, name) for name in signing.Written.model_fields}
+    number = number_of(buyer) + 1
+    await buyer.tell(
+        signing.ReviewRequested(
+            at=act.signed_at, review_no=number, attempt_no=number, reason="handwriting_unclear", **written
+        )
+    )
+    buyer.at.clock.pass_by(seconds=long.total_seconds())
+    now = buyer.at.clock()
+    if closed is not None:
+        await buyer.tell(signing.ReviewClosed(at=now, review_no=number, attempt=act.attempt, reason=closed))
+        return
+    for who in ("li", "wang"):
+        await buyer.tell(signing.ReviewDecided(at=now, review_no=number, reviewer=who, finding="legible"))
 
 
 def fold(facts: list[Fact]) -> Progress:
@@ -106,6 +139,28 @@ async def test_I12_what_the_old_phone_did_is_gone_and_what_the_new_one_signed_st
     progress.check_signed()
 
 
+async def test_I12_phrases_copied_by_hand_count_once_each_and_in_their_session_only(buyer: Purchase) -> None:
+    await buyer.up_to("forms")
+    for phrase in ("1" * 64, "2" * 64, "1" * 64):
+        await buyer.tell(await copied(buyer, phrase))
+    assert buyer.progress.confirmations.copied == ("1" * 64, "2" * 64)
+    voided = buyer.progress.after(identity.SessionVoided(at=buyer.at.clock(), attempt=1, reason="device_changed"))
+    assert voided.confirmations.copied == ()
+
+
+async def copied(buyer: Purchase, phrase: str) -> signing.PhraseCopied:
+    return signing.PhraseCopied(
+        at=buyer.at.clock(),
+        attempt=buyer.at.attempt,
+        phrase=phrase,
+        products=(EXTRA,),
+        checks=(),
+        reading=readings.passed("保险人"),
+        strokes=await buyer.vault.seal_file(buyer.journey_id, b"{}", "application/json"),
+        proof=await buyer.proof(),
+    )
+
+
 async def test_I12_voiding_before_the_signature_empties_everything(buyer: Purchase) -> None:
     await buyer.up_to("forms")
     voided = buyer.progress.after(identity.SessionVoided(at=buyer.at.clock(), attempt=1, reason="device_changed"))
@@ -127,6 +182,56 @@ async def test_I12_what_was_signed_stands_whether_its_sessions_end_is_heard_befo
     late.check_signed()
     unsigned = fold([*own, end, *(fact for fact in others if fact.service not in {"signing", "payment"})])
     assert unsigned.confirmations.read == ()
+
+
+async def test_I7_no_clock_runs_while_people_look_at_a_signature(buyer: Purchase) -> None:
+    await buyer.up_to("forms")
+    assert buyer.progress.verified is not None
+    until, second = buyer.progress.verified.valid_until, timedelta(seconds=1)
+
+    def expired(at: datetime) -> bool:
+        try:
+            buyer.progress.check_identity(1, at)
+        except Refuse as refusal:
+            return refusal.code == "identity_expired"
+        return False
+
+    assert not expired(until)
+    assert expired(until + second)
+    (act, *_) = await buyer._signed()
+    long = timedelta(days=2)
+    await looked_at(buyer, act, long, None)
+    assert not expired(buyer.at.clock()), "while it is looked at"
+    assert not expired(buyer.at.clock() + timedelta(days=90))
+    await buyer.tell(
+        signing.ReviewClosed(at=buyer.at.clock(), review_no=1, attempt=1, reason="handwriting_another_name")
+    )
+    assert not expired(until + long)
+    assert expired(until + long + second)
+    # Each review counts, also one that a signature came of.
+    (act, *_) = await buyer._signed()
+    await looked_at(buyer, act, long, None)
+    await buyer.tell(act.model_copy(update={"at": buyer.at.clock(), "legibility": "manual", "review_no": 2}))
+    assert not expired(until + 2 * long)
+    assert expired(until + 2 * long + second)
+
+
+async def test_I7_a_proof_of_identity_gets_no_time_of_a_review_before_it(buyer: Purchase) -> None:
+    await buyer.up_to("forms")
+    (act, *_) = await buyer._signed()
+    await looked_at(buyer, act, timedelta(days=2), "handwriting_unclear")
+    old, now = buyer.progress.verified, buyer.at.clock()
+    assert old is not None
+    anew = old.model_copy(update={"at": now, "valid_until": now + timedelta(hours=1)})
+    progress = buyer.progress.after(anew)
+    progress.check_identity(1, anew.valid_until)
+    with pytest.raises(Refuse) as refusal:
+        progress.check_identity(1, anew.valid_until + timedelta(seconds=1))
+    assert refusal.value.code == "identity_expired"
+    # One made in the middle of a review stands still for the rest of it.
+    middle = old.model_copy(update={"at": now - timedelta(days=1), "valid_until": now - timedelta(hours=23)})
+    assert progress.still_valid(middle, now + timedelta(hours=1))
+    assert not progress.still_valid(middle, now + timedelta(hours=1, seconds=1))
 
 
 async def test_I5_dropping_the_extra_asks_nothing_more_of_the_rest(buyer: Purchase) -> None:

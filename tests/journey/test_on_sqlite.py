@@ -6,9 +6,8 @@ import asyncio
 import json
 import re
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import nats
 import pytest
@@ -17,7 +16,8 @@ from contracts.values import sha256_hex
 from deploy.local.ports import SERVICES
 from deploy.simulator.api import Phone, ProblemAnswer
 from deploy.simulator.customer import Customer, Habits
-from deploy.simulator.proposals import CHINA, Person, proposal
+from deploy.simulator.proposals import proposal
+from tests.journey.bicycles import PHRASES, bicycle
 from tests.journey.journeys import Journeys
 from tests.journey.whole import Whole, refused
 
@@ -36,23 +36,6 @@ class TestOnSqlite(Journeys):
 # -- products --------------------------------------------------------------------------------------------------
 
 
-def bicycle(who: Person) -> dict[str, Any]:
-    begins = (datetime.now(CHINA) + timedelta(days=3)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return {
-        "salesperson": {"name": "丁一凡", "licence_no": "01000011010280002026000001", "phone": "13900001111"},
-        "policyholder": who.party,
-        "subject": {"frame_no": "AB1234", "locked": True, "price_fen": 300000},
-        "products": [
-            {
-                "product": "bicycle_theft",
-                "covers": [{"cover": "theft", "sum_fen": 250000, "premium_fen": 3000}],
-                "premium_fen": 3000,
-                "period": {"from": begins.isoformat(), "to": begins.replace(year=begins.year + 1).isoformat()},
-            }
-        ],
-    }
-
-
 async def test_a_made_up_product_from_a_folder_passes_a_journey(whole: Whole, tmp_path: Path) -> None:
     """tests/journey/made_up is data; no code knows of bicycles."""
     customer = await whole.customer(Habits(score=0, use_app=False), body=bicycle)
@@ -67,6 +50,8 @@ async def test_a_made_up_product_from_a_folder_passes_a_journey(whole: Whole, tm
     assert "AB1234" in text
     _, findings = await whole.verdict(await whole.pack(passage.journey_id, tmp_path))
     assert all("dwell_scale" in doubt for doubt in findings["doubts"]), findings["doubts"]
+    written = f"bicycle_theft: the declaration was copied by hand, {len(PHRASES)} phrases, before the signature"
+    assert written in findings["proven"]
 
 
 async def test_I18_the_policy_says_what_was_submitted(whole: Whole, bought: Customer, tmp_path: Path) -> None:
