@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.nats import server
 from servicekit.documents.render import Renderer
+from services.signing.reading import Reader
 from tests.nats_server import NatsServer, nats_server
-from tests.servicekit.documents.prepared import render_settings
+from tests.servicekit.documents.prepared import fonts_folder, render_settings
 
 
 @pytest.hookimpl(wrapper=True)
@@ -49,14 +51,32 @@ def warm() -> Iterator[Renderer]:
 def warm_workers(warm: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Services draw with workers that are warm already, as after their first minute.
 
-    How workers begin and end is tried in servicekit/documents, and by every service started as a process.
+    How workers begin and end is tried in servicekit, and by every service started as a process.
     """
+    _take(Renderer, warm, monkeypatch)
 
-    async def start(self: Renderer) -> None:
-        self._pool = warm._pool
 
-    async def stop(self: Renderer) -> None:
-        self._pool = None
+@pytest.fixture(scope="session")
+def reading() -> Iterator[Reader]:
+    """A reader of handwriting whose worker is warm."""
+    reader = Reader(fonts_folder())
+    asyncio.run(reader.start())
+    yield reader
+    asyncio.run(reader.stop())
 
-    monkeypatch.setattr(Renderer, "start", start)
-    monkeypatch.setattr(Renderer, "stop", stop)
+
+@pytest.fixture
+def warm_readers(reading: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise those that read handwriting."""
+    _take(Reader, reading, monkeypatch)
+
+
+def _take(kind: type[Any], warm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def start(self: Any) -> None:
+        self._workers = warm._workers
+
+    async def stop(self: Any) -> None:
+        del self._workers
+
+    monkeypatch.setattr(kind, "start", start)
+    monkeypatch.setattr(kind, "stop", stop)

@@ -97,7 +97,7 @@ def form_job(form: ApplicationForm) -> Job:
 class Statement(Contract):
     """What the customer's signature states beside the bytes it covers, as a signed attribute (docs/evidence.md)."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     act: Sha256
     """Hash of the device's proof of the act of signing."""
     preview: Sha256
@@ -108,17 +108,24 @@ class Statement(Contract):
     """The strokes' commitment."""
     legibility: str
     checks: Sha256
-    """Of the canonical JSON of all checks of the handwriting, as the fact has them."""
+    """Of the canonical JSON of all checks of the ink, as the fact has them."""
+    reading: Sha256
+    """Likewise of what the check of legibility said."""
+    pen: Sha256
+    """Likewise of how the pen moved."""
 
 
 def statement_of(signed: FormsSigned, form: CommittedFile, preview: bytes) -> Statement:
+    said = signed.model_dump(mode="json", include={"ink_checks", "reading", "pen"})
     return Statement(
         act=act_of(signed),
         preview=sha256_hex(preview),
         form=form.commitment,
         strokes=signed.strokes.commitment,
         legibility=signed.legibility,
-        checks=sha256_hex(canonical_json([check.model_dump(mode="json") for check in signed.ink_checks])),
+        checks=sha256_hex(canonical_json(said["ink_checks"])),
+        reading=sha256_hex(canonical_json(said["reading"])),
+        pen=sha256_hex(canonical_json(said["pen"])),
     )
 
 

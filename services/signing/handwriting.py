@@ -121,6 +121,11 @@ def check_line(gray: Picture, name: str, strokes: object = None, *, attempt: int
     return _judged(pieces, expected, attempt)
 
 
+def known(character: str) -> bool:
+    """Whether it can be judged: the model has learnt it."""
+    return _readable(recogniser(), character) is not None
+
+
 def warm_up() -> None:
     """Loads what is needed and reads once; afterwards every reading takes as long as the next."""
     recogniser().read([np.full((HEIGHT, HEIGHT), 255, np.uint8)])
@@ -159,7 +164,7 @@ def _expected(name: str, pictures: Sequence[Picture], attempt: int) -> list[str]
 
 
 def _unknown(expected: Sequence[str]) -> bool:
-    return any(_readable(recogniser(), character) is None for character in expected)
+    return not all(map(known, expected))
 
 
 def _readable(reader: Recogniser, character: str) -> int | None:

@@ -19,6 +19,11 @@ UNKNOWN_STROKES: Final = 4
 """Taken for a character the table lacks: low, so that a rare name is never refused for it."""
 SHARE_OF_STROKES: Final = 3
 """One pen stroke in this many written ones is enough: regular script joins a few, cursive joins most."""
+MOST_TIMES_STROKES: Final = 1.5
+STRAY_STROKES: Final = 3
+"""Of so many times the written strokes and so many more nobody writes one character: there stand two, or one over
+another. A finger that lifts within a stroke and a palm's touch are less.
+"""
 MS_PER_STROKE: Final = 50
 """Nobody writes regular script faster (a brisk hand takes 150-300 ms a stroke)."""
 DOT: Final = 0.12
@@ -58,7 +63,7 @@ def check_ink(writing: Handwriting, name: str, *, seen_before: bool) -> tuple[In
         return (*checks, InkCheck(code="ink_wrong_boxes", ok=False))
     checks.append(InkCheck(code="ink_wrong_boxes", ok=True))
     for index, (box, character) in enumerate(zip(writing.boxes, characters, strict=True)):
-        found = _check_box(box, stroke_count(character))
+        found = _check_box(box, character)
         checks += [InkCheck(code=code, ok=ok, box=index) for code, ok in found]
     if all(check.ok for check in checks):
         needed = MS_PER_STROKE * sum(map(stroke_count, characters))
@@ -67,7 +72,7 @@ def check_ink(writing: Handwriting, name: str, *, seen_before: bool) -> tuple[In
     return tuple(checks)
 
 
-def _check_box(box: Box, strokes: int) -> list[tuple[str, bool]]:
+def _check_box(box: Box, character: str) -> list[tuple[str, bool]]:
     if not _points(box):
         return [("ink_empty", False)]
     if not _in_order(box):
@@ -77,10 +82,17 @@ def _check_box(box: Box, strokes: int) -> list[tuple[str, bool]]:
         return [("ink_dot", False)]
     if extent < SMALL:
         return [("ink_too_small", False)]
+    strokes = stroke_count(character)
+    # Of a rare character nobody knows how many are too many.
+    most = MOST_TIMES_STROKES * strokes + STRAY_STROKES if character in _stroke_counts() else math.inf
     # 一 is a line, and rightly.
     straight = strokes > 1 and _straightness(box) < STRAIGHT
     drawn = sum(1 for stroke in box.strokes if stroke)
-    return [("ink_line", not straight), ("ink_too_few_strokes", drawn >= math.ceil(strokes / SHARE_OF_STROKES))]
+    return [
+        ("ink_line", not straight),
+        ("ink_too_few_strokes", drawn >= math.ceil(strokes / SHARE_OF_STROKES)),
+        ("ink_too_many_strokes", drawn <= most),
+    ]
 
 
 def failed(checks: tuple[InkCheck, ...]) -> InkCheck | None:

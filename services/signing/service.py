@@ -8,33 +8,48 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import ClientSession, ClientTimeout
 from cryptography.x509 import load_pem_x509_certificates
+from prometheus_client import Gauge
 
 from contracts.commands.base import Done
 from contracts.commands.signing import (
-    Box,
+    Copy,
+    CopyPhrase,
+    DecideReview,
     FormOffered,
     FormSeen,
     FormsOffered,
     Handwriting,
+    ListReviews,
+    Phrase,
+    PhraseTaken,
     PrepareForms,
+    Refused,
+    RefusedShown,
+    Review,
+    ReviewDecision,
     ReviewForm,
+    ReviewList,
+    ReviewListed,
     SaveDraft,
     Signature,
     Signed,
     SignForms,
     SigningView,
+    Try,
+    ViewReview,
     ViewSigning,
 )
 from contracts.facts import signing as facts
-from contracts.facts.base import Fact
+from contracts.facts.base import Fact, read_fact
 from contracts.facts.proposal import JourneyOpened, ProductTerms
-from contracts.facts.signing import FormPrepared
-from contracts.problems import Refuse
-from contracts.values import CommittedFile, Sha256, sha256_hex
+from contracts.facts.signing import FormPrepared, Written
+from contracts.problems import KINDS, Refuse, title
+from contracts.progress import Progress
+from contracts.values import CommittedFile, Contract, Sha256, Slug, sha256_hex
 from products import Product, Release, Releases
 from products.layout import Formats, cover_lines, draw, without
 from products.opened import committed, values
@@ -50,11 +65,12 @@ from servicekit.documents.status import CertificateStatus
 from servicekit.service import Admitted, Decided, Ground, Service, answers
 from servicekit.settings import Settings
 from servicekit.store import Document, VersionConflict
-from services.signing import ink, rules, strokes
+from services.signing import copying, ink, rules, strokes
 from services.signing.application_form import ApplicationForm, DocumentRead, form_job
 from services.signing.application_form import Question as FormQuestion
 from services.signing.completion import Completion, Incomplete
 from services.signing.event_certificate import CertificateAuthority
+from services.signing.reading import Reader, one_size
 from services.signing.rules import SigningState
 
 log = logging.getLogger(__name__)
@@ -78,8 +94,6 @@ OWN_PLACE: Final = frozenset(
 )
 """What the form has places of its own for; a product's rows that name them are not printed twice."""
 SEAL_CAPTION: Final = "投保受理专用章"
-BOX: Final = 300
-"""Pixels: the one size all boxes are brought to before they are drawn."""
 
 
 class SigningSettings(Settings):
@@ -100,6 +114,9 @@ class SigningSettings(Settings):
     signing_one_time_keys: str = MEMORY
     """Where one-time keys are made: empty for memory, or a PKCS#11 URI."""
     signing_workers: int = 1
+    """Processes that draw forms."""
+    signing_readers: int = 1
+    """Processes that read handwriting."""
 
 
 class Signing(Service[SigningState, SigningSettings]):
@@ -107,6 +124,7 @@ class Signing(Service[SigningState, SigningSettings]):
     state = SigningState
     settings = SigningSettings
     hears = ("proposal", "identity", "disclosure")
+    fields: ClassVar[tuple[str, ...]] = ("in_review", "review_since")
 
     def __init__(self, ground: Ground[SigningSettings]) -> None:
         super().__init__(ground)
@@ -115,6 +133,12 @@ class Signing(Service[SigningState, SigningSettings]):
         self.written = ground.store.collection("written_strokes")
         self.renderer = Renderer(
             RenderSettings(fonts=self.set.fonts_dir, workers=self.set.signing_workers), self.metrics.pool_queue.set
+        )
+        self.reader = Reader(self.set.fonts_dir, self.set.signing_readers)
+        on = self.metrics.registry
+        self._waiting = Gauge("toubao_reviews_waiting", "Signatures that wait for people.", registry=on)
+        self._oldest = Gauge(
+            "toubao_reviews_oldest_seconds", "For how long the oldest of them has waited.", registry=on
         )
 
     async def open(self) -> None:
@@ -139,16 +163,28 @@ class Signing(Service[SigningState, SigningSettings]):
             CertificateStatus(self.http, self.now, watched=watched),
         )
         self.outlines = load(self.set.fonts_dir).outline_sources()
-        await self.renderer.start()
+        await asyncio.gather(self.renderer.start(), self.reader.start())
 
     async def close(self) -> None:
-        await self.renderer.stop()
+        await asyncio.gather(self.renderer.stop(), self.reader.stop())
         await self.http.close()
 
     def evolve(self, state: SigningState, fact: Fact) -> SigningState:
         return rules.evolve(state, fact)
 
+    def fields_of(self, state: SigningState) -> dict[str, str | int]:
+        since = 0 if state.review is None else int(state.review.requested.at.timestamp())
+        return {"in_review": int(state.review is not None), "review_since": since}
+
+    async def swept(self) -> None:
+        self._waiting.set(await self.journeys.collection.count({"in_review": 1}))
+        oldest = await self.journeys.collection.find(equal={"in_review": 1}, order="review_since", limit=1)
+        age = self.now().timestamp() - float(oldest[0].fields["review_since"]) if oldest else 0.0
+        self._oldest.set(max(0.0, age))
+
     def due(self, state: SigningState) -> datetime | None:
+        if state.review is not None:
+            return state.review.requested.at if rules.review_settled(state) else None
         return state.progress.signed.at if state.progress.signed is not None and rules.to_seal(state) else None
 
     # -- forms ---------------------------------------------------------------------------------------------
@@ -156,7 +192,7 @@ class Signing(Service[SigningState, SigningSettings]):
     @answers(PrepareForms)
     async def prepare_forms(self, act: Admitted[Done], state: SigningState) -> Decided:
         progress = state.progress
-        rules.check_ready(progress, act.judgement.attempt, act.at)
+        rules.check_ready(state, act.judgement.attempt, act.at)
         opened = progress.check_opened()
         release = self.releases.get(opened.release)
         made: list[FormPrepared] = []
@@ -273,7 +309,7 @@ class Signing(Service[SigningState, SigningSettings]):
 
     @answers(ReviewForm)
     async def review_form(self, act: Admitted[FormSeen], state: SigningState) -> Decided:
-        rules.check_ready(state.progress, act.judgement.attempt, act.at)
+        rules.check_ready(state, act.judgement.attempt, act.at)
         form = next((f for f in rules.current_forms(state.progress) if f.product == act.arguments.product), None)
         if form is None:
             raise Refuse("product_not_offered")
@@ -291,7 +327,7 @@ class Signing(Service[SigningState, SigningSettings]):
     @answers(SaveDraft)
     async def save_draft(self, act: Admitted[Handwriting], state: SigningState) -> Done:
         """The stroke just drawn is safe on the server, sealed; the browser keeps nothing."""
-        rules.check_ready(state.progress, act.judgement.attempt, act.at)
+        rules.check_ready(state, act.judgement.attempt, act.at)
         sealed = await self.vault.seal_file(
             act.journey_id, act.arguments.model_dump_json().encode(), "application/json"
         )
@@ -307,57 +343,209 @@ class Signing(Service[SigningState, SigningSettings]):
     @answers(SignForms)
     async def sign_forms(self, act: Admitted[Signature], state: SigningState) -> Decided:
         progress, given = state.progress, act.arguments
-        rules.check_ready(progress, act.judgement.attempt, act.at)
+        rules.check_ready(state, act.judgement.attempt, act.at)
         opened = progress.check_opened()
         release = self.releases.get(opened.release)
         declared = rules.declaration([release.products[terms.product] for terms in progress.chosen()])
         rules.check_signature(progress, given.items, given.declaration_sha256, declared)
+        copying.check_copied(self._phrases(progress))
         name = await self.vault.open_text(act.journey_id, opened.policyholder.name)
-        raw = given.handwriting.model_dump_json().encode()
-        fingerprint = ink.fingerprint(given.handwriting)
-        seen = await self._seen(fingerprint, act)
+        seen = await self._seen(given.handwriting, act.command_id)
         checks = ink.check_ink(given.handwriting, name, seen_before=seen)
-        strokes_file = await self.vault.seal_file(act.journey_id, raw, "application/json")
-        if (failed := ink.failed(checks)) is not None:
-            rejected = facts.InkRejected(
+        failed = ink.failed(checks)
+        reading, pen = None, ()
+        if rules.is_read(state, failed):
+            reading, pen = await self.reader.read(given.handwriting, name, state.readings + 1)
+        refused = rules.refusal(state, failed, reading)
+        if refused is None:
+            attestation = await self.attest(act.journey_id, state)
+            written = await self._written(act, checks, reading, pen)
+            signed = facts.FormsSigned(at=act.at, legibility="pass", attestation=attestation, **_fields(written))
+            return Decided([signed], Signed(signed_at=act.at, legibility="pass"))
+        if rules.for_people(state, reading):
+            written = await self._written(act, checks, reading, pen)
+            requested = facts.ReviewRequested(
                 at=act.at,
+                review_no=state.reviews + 1,
                 attempt_no=state.tries + 1,
-                reason=failed.code,
-                checks=checks,
-                strokes=strokes_file,
-                proof=act.proof,
+                reason=refused.code,
+                **_fields(written),
             )
-            where = None if failed.box is None else failed.box + 1
-            return Decided([rejected], refusal=Refuse(failed.code, box=where))
-        attestation = await self.attest(act.journey_id, state)
-        image, vector = await asyncio.to_thread(_drawings, given.handwriting)
-        signed = facts.FormsSigned(
+            return Decided([requested], Signed(signed_at=None, legibility="in_review"))
+        rejected = facts.InkRejected(
             at=act.at,
+            attempt_no=state.tries + 1,
+            reason=refused.code,
+            box=None if refused.box is None else refused.box - 1,
+            checks=checks,
+            reading=reading,
+            pen=pen,
+            strokes=await self._strokes(act.journey_id, given.handwriting),
+            proof=act.proof,
+        )
+        return Decided([rejected], refusal=Refuse(refused.code, box=refused.box))
+
+    @answers(CopyPhrase)
+    async def copy_phrase(self, act: Admitted[Copy], state: SigningState) -> Decided:
+        given, progress = act.arguments, state.progress
+        rules.check_ready(state, act.judgement.attempt, act.at)
+        among = self._phrases(progress)
+        phrase = copying.wanted(among, given.phrase)
+        seen = await self._seen(given.handwriting, act.command_id)
+        checks = ink.check_ink(given.handwriting, phrase.text, seen_before=seen)
+        failed = ink.failed(checks)
+        reading = None if failed else await self.reader.read_phrase(given.handwriting, phrase.text)
+        written = facts.WrittenPhrase(
+            phrase=phrase.sha256,
+            products=copying.demanding(self._offered(progress), phrase.text),
+            checks=checks,
+            strokes=await self._strokes(act.journey_id, given.handwriting),
+            proof=act.proof,
+        )
+        same = _fields(written, facts.WrittenPhrase)
+        if (why := copying.failure(failed, reading)) is not None:
+            code, box = why
+            rejected = facts.PhraseRejected(at=act.at, reason=code, box=box, reading=reading, **same)
+            return Decided([rejected], refusal=Refuse(code, box=None if box is None else box + 1))
+        assert reading is not None
+        copied = facts.PhraseCopied(at=act.at, attempt=act.judgement.attempt, reading=reading, **same)
+        return Decided([copied], PhraseTaken(left=sum(not each.copied for each in among) - 1))
+
+    def _phrases(self, progress: Progress) -> tuple[Phrase, ...]:
+        offered = self._offered(progress)
+        chosen = [offered[terms.product] for terms in progress.chosen()]
+        return copying.phrases(chosen, progress.confirmations.copied)
+
+    def _offered(self, progress: Progress) -> dict[Slug, Product]:
+        opened = progress.check_opened()
+        release = self.releases.get(opened.release)
+        return {terms.product: release.products[terms.product] for terms in opened.products}
+
+    async def _written(
+        self,
+        act: Admitted[Signature],
+        checks: tuple[facts.InkCheck, ...],
+        reading: facts.Reading | None,
+        pen: tuple[facts.PenMeasure, ...],
+    ) -> Written:
+        """The act as it goes on record, with what is drawn from its strokes."""
+        given = act.arguments
+        image, vector = await asyncio.to_thread(_drawings, given.handwriting)
+        return Written(
             attempt=act.judgement.attempt,
             items=given.items,
             declaration_sha256=given.declaration_sha256,
-            strokes=strokes_file,
+            strokes=await self._strokes(act.journey_id, given.handwriting),
             image=await self.vault.seal_file(act.journey_id, image, "image/png"),
             vector=await self.vault.seal_file(act.journey_id, vector, "image/svg+xml"),
             strokes_rendered_by=f"services.signing.strokes/{strokes.VERSION}",
             ink_checks=checks,
-            legibility="not_judged",
+            reading=reading,
+            pen=pen,
             signed_at=act.at,
-            attestation=attestation,
             proof=act.proof,
         )
-        return Decided([signed], Signed(signed_at=act.at, legibility="not_judged"))
 
-    async def _seen(self, fingerprint: str, act: Admitted[Signature]) -> bool:
+    async def _strokes(self, journey_id: str, handwriting: Handwriting) -> CommittedFile:
+        return await self.vault.seal_file(journey_id, handwriting.model_dump_json().encode(), "application/json")
+
+    async def _seen(self, handwriting: Handwriting, command_id: str) -> bool:
         """Whether these strokes were given before; remembers them for ever, under the command that brought them."""
+        fingerprint = ink.fingerprint(handwriting)
         try:
-            await self.written.save(Document(fingerprint, state={"command_id": act.command_id}))
+            await self.written.save(Document(fingerprint, state={"command_id": command_id}))
         except VersionConflict:
             known = await self.written.get(fingerprint)
-            return known is not None and known.state["command_id"] != act.command_id
+            return known is not None and known.state["command_id"] != command_id
         return False
 
+    # -- people who look at it -----------------------------------------------------------------------------
+
+    @answers(ListReviews)
+    async def list_reviews(self, query: ListReviews) -> ReviewList:
+        found = await self.journeys.collection.find(equal={"in_review": 1}, order="review_since", limit=query.limit)
+        listed: list[ReviewListed] = []
+        for document in found:
+            state = SigningState.model_validate(document.state)
+            if state.review is None or rules.review_settled(state):
+                continue
+            requested = state.review.requested
+            listed.append(
+                ReviewListed(
+                    journey_id=document.id,
+                    review_no=requested.review_no,
+                    requested_at=requested.at,
+                    reason=requested.reason,
+                    tries=state.tries,
+                    reviewers=state.review.legible,
+                )
+            )
+        return ReviewList(reviews=tuple(listed))
+
+    @answers(ViewReview)
+    async def view_review(self, query: ViewReview) -> Review:
+        document = await self.journeys.collection.get(query.journey_id)
+        if document is None:
+            raise Refuse("journey_unknown")
+        state = SigningState.model_validate(document.state)
+        if state.review is None or rules.review_settled(state):
+            raise Refuse("review_over")
+        made = [read_fact(stored.type, stored.data) for stored in document.facts]
+        asked = state.review.requested.review_no
+        return Review(
+            requested=state.review.requested,
+            tries=tuple(_try(fact) for fact in made if isinstance(fact, facts.InkRejected | facts.ReviewRequested)),
+            decisions=tuple(fact for fact in made if isinstance(fact, facts.ReviewDecided) and fact.review_no == asked),
+        )
+
+    @answers(DecideReview)
+    async def decide_review(self, command: DecideReview, state: SigningState) -> Decided:
+        """One finds it legible and another too, then it is signed; one who does not is enough to write again (I11)."""
+        state.progress.check_opened()
+        review = rules.check_review(state, command.review_no, command.reviewer)
+        at = self.now()
+        decided = facts.ReviewDecided(
+            at=at, review_no=command.review_no, reviewer=command.reviewer, finding=command.finding
+        )
+        if command.finding == "legible":
+            return Decided([decided], ReviewDecision(open=len(review.legible) + 1 < rules.REVIEWERS))
+        closed = facts.ReviewClosed(
+            at=at, review_no=command.review_no, attempt=review.requested.attempt, reason=command.finding
+        )
+        return Decided([decided, closed], ReviewDecision(open=False))
+
+    async def _settle_review(self, journey_id: str) -> None:
+        """What two people found legible is signed, by the customer's own act of before; what lost its object ends."""
+
+        async def decision(now: SigningState) -> list[Fact]:
+            review, at = now.review, self.now()
+            if review is None or not rules.review_settled(now):
+                return []
+            requested = review.requested
+            if (why := rules.overtaken(now)) is not None:
+                return [facts.ReviewClosed(at=at, review_no=requested.review_no, attempt=requested.attempt, reason=why)]
+            attestation = await self.attest(journey_id, now)
+            return [
+                facts.FormsSigned(
+                    at=at,
+                    legibility="manual",
+                    review_no=requested.review_no,
+                    attestation=attestation,
+                    **_fields(requested),
+                )
+            ]
+
+        await self.journeys.append(journey_id, decision)
+
+    # -- from an act to finished forms ---------------------------------------------------------------------
+
     async def work(self, journey_id: str, state: SigningState) -> None:
+        if state.review is not None:
+            await self._settle_review(journey_id)
+        else:
+            await self._complete(journey_id, state)
+
+    async def _complete(self, journey_id: str, state: SigningState) -> None:
         """Completes what was signed: each form gets the customer's signature, then the insurer's seal.
 
         What no authority helps to complete is pending, on record, and tried again.
@@ -375,7 +563,7 @@ class Signing(Service[SigningState, SigningSettings]):
                     form, *waiting = waiting
                     preview = await self.vault.open(journey_id, form.form)
                     look = await asyncio.to_thread(round_seal, insurers[form.product], SEAL_CAPTION, self.outlines)
-                    pdf = await act.complete(preview, form.form, _one_size(given), look)
+                    pdf = await act.complete(preview, form.form, one_size(given), look)
                     await self._sealed(journey_id, form, pdf, act.certificate)
         except Incomplete as why:
             for form in rules.to_seal(await self.journeys.state(journey_id)):
@@ -425,6 +613,11 @@ class Signing(Service[SigningState, SigningSettings]):
             items=rules.items(progress, forms) if complete else (),
             declaration=declared,
             declaration_sha256=sha256_hex(declared.encode()),
+            phrases=self._phrases(progress),
+            tries=state.tries,
+            refused=None if state.refused is None else _told(state.refused),
+            one_by_one=rules.one_by_one(state),
+            in_review_since=None if state.review is None else state.review.requested.at,
             draft=CommittedFile.model_validate(draft.state["draft"])
             if draft is not None and draft.state["attempt"] == progress.attempt
             else None,
@@ -443,21 +636,22 @@ def _offered(form: FormPrepared, *, reviewed: bool) -> FormOffered:
     )
 
 
-def _one_size(given: Handwriting) -> strokes.Handwriting:
-    """The drawing code takes boxes of one size; phones may have given each its own."""
+def _fields(written: Contract, of: type[Contract] = Written) -> dict[str, Any]:
+    """What every record of the act has, by name."""
+    return {name: getattr(written, name) for name in of.model_fields}
 
-    def points(box: Box) -> tuple[strokes.Stroke, ...]:
-        scale = BOX / box.height
-        return tuple(
-            tuple((p.x * scale, p.y * scale, float(p.t), p.pressure) for p in stroke)
-            for stroke in box.strokes
-            if stroke
-        )
 
-    return strokes.Handwriting(width=BOX, height=BOX, boxes=tuple(points(box) for box in given.boxes))
+def _told(refused: Refused) -> RefusedShown:
+    kind = KINDS[refused.code]
+    return RefusedShown(**refused.model_dump(), title=title(kind, {"box": refused.box}), detail=kind.next_step)
+
+
+def _try(fact: facts.InkRejected | facts.ReviewRequested) -> Try:
+    box = fact.box if isinstance(fact, facts.InkRejected) else None
+    return Try(at=fact.at, reason=fact.reason, box=box, reading=fact.reading, pen=fact.pen)
 
 
 def _drawings(given: Handwriting) -> tuple[bytes, bytes]:
     """The whole name as a picture and as a drawing, box beside box."""
-    writing = _one_size(given)
+    writing = one_size(given)
     return strokes.name_picture(writing), strokes.name_svg(writing).encode()

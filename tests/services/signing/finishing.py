@@ -26,6 +26,7 @@ from servicekit.documents.timestamp import authority
 from services.signing.completion import Completion
 from services.signing.event_certificate import CertificateAuthority
 from services.signing.strokes import Handwriting
+from tests import readings
 from tests.servicekit.documents.prepared import fonts_folder
 from tests.services.signing.handwritten import written
 
@@ -41,6 +42,8 @@ SIGNED = FormsSigned(
     vector=CommittedFile(commitment="7" * 64, blob="8" * 64, media_type="image/svg+xml", size=1),
     strokes_rendered_by="strokes",
     ink_checks=(InkCheck(code="ink_empty", ok=True),),
+    reading=readings.passed(NAME),
+    pen=readings.PEN,
     legibility="pass",
     signed_at=AT,
     attestation=Attestation(head="9" * 64, count=1, heads={}, at=AT, signature="a..b", token="0" * 64),

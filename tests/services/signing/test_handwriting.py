@@ -5,7 +5,6 @@ How often it is right about messy hands is measured apart (``make bench-handwrit
 
 from __future__ import annotations
 
-import io
 import pickle
 import random
 import re
@@ -34,9 +33,8 @@ from services.signing.handwriting import (
     warm_up,
 )
 from services.signing.pictures import cut, inked, side_by_side
+from services.signing.reading import pictures
 from services.signing.recogniser import MODEL, Picture, recogniser
-from services.signing.service import _one_size
-from services.signing.strokes import picture
 
 SURNAMES, GIVEN = "王李张刘陈杨黄赵吴周", "明华丽强芳军敏静勇艳超秀霞平刚英文玉兰志国建春红小"
 
@@ -44,10 +42,7 @@ SURNAMES, GIVEN = "王李张刘陈杨黄赵吴周", "明华丽强芳军敏静勇
 @cache
 def boxes(name: str, seed: int = 0) -> tuple[Picture, ...]:
     """One picture a character, as the service draws them from the strokes."""
-    writing = _one_size(Written.model_validate(writes(name, random.Random(seed))))
-    return tuple(
-        np.asarray(Image.open(io.BytesIO(picture(writing, box))).convert("L")) for box in range(len(writing.boxes))
-    )
+    return tuple(pictures(Written.model_validate(writes(name, random.Random(seed)))))
 
 
 def row(name: str, seed: int = 0) -> Picture:
