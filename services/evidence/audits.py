@@ -155,9 +155,12 @@ class Audits:
         )
 
     async def _count(self) -> None:
-        for verdict in get_args(Verdict):
-            self._verdicts.labels(verdict).set(await self._collection.count({"verdict": verdict}))
-        self._metrics.violations({rule: await self._collection.count({f"broken_{rule.lower()}": 1}) for rule in RULES})
+        counts = {verdict: await self._collection.count({"verdict": verdict}) for verdict in get_args(Verdict)}
+        violations = {rule: await self._collection.count({f"broken_{rule.lower()}": 1}) for rule in RULES}
         waiting = await self._collection.find(equal={"verdict": "pending"}, order="due", limit=AT_ONCE)
         since = [datetime.fromisoformat(str(document.state["since"])) for document in waiting]
+        # All at once, so that whoever scrapes in between sees no verdicts of now beside an age of before.
+        for verdict, count in counts.items():
+            self._verdicts.labels(verdict).set(count)
+        self._metrics.violations(violations)
         self._pending.set(max(0.0, (self._now() - min(since)).total_seconds()) if since else 0.0)

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from contracts.commands.evidence import Step
 from contracts.facts import disclosure, identity, signing
 from contracts.facts.base import Fact
+from contracts.problems import KINDS
 from servicekit.telemetry.metrics import HUMAN_SECONDS, Family
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ REACHED: Final[tuple[Step, ...]] = get_args(Step)[:-1]
 HUMAN: Final = REACHED[:7]
 """What a person does; issuance is ours."""
 TRIES: Final = ("1", "2", "3", "more")
+LEGIBILITIES: Final = ("pass", "manual", "not_judged")
+INK_REASONS: Final = (*(code for code in KINDS if code.startswith(("ink_", "handwriting_"))), "reviews_exhausted")
+REVIEW_ENDS: Final = ("legible", "not_legible", "overtaken")
 
 
 class Measures:
@@ -65,7 +69,20 @@ class Measures:
             registry=registry,
         )
         self._signatures = Family(
-            Counter("toubao_signatures_total", "Signatures taken, by the try it was.", ("tries",), registry=registry)
+            Counter(
+                "toubao_signatures_total",
+                "Signatures taken, by the try it was, and whether the check or people found them legible.",
+                ("tries", "legibility"),
+                registry=registry,
+            )
+        )
+        self._refused = Family(
+            Counter(
+                "toubao_handwriting_refused_total", "Writings not taken, by reason.", ("reason",), registry=registry
+            )
+        )
+        self._reviews = Family(
+            Counter("toubao_reviews_total", "Signatures people were asked to look at.", ("end",), registry=registry)
         )
         self._faces = Family(
             Counter(
@@ -78,7 +95,12 @@ class Measures:
         for step in HUMAN:
             self._step(step)
         for tries in TRIES:
-            self._signatures(tries)
+            for legibility in LEGIBILITIES:
+                self._signatures(tries, legibility)
+        for reason in (*INK_REASONS, OTHER):
+            self._refused(reason)
+        for end in REVIEW_ENDS:
+            self._reviews(end)
         for first in ("yes", "no"):
             for passed in ("yes", "no"):
                 self._faces(first, passed)
@@ -103,8 +125,15 @@ class Measures:
                     self._reading.observe(max(0.0, (fact.at - fact.opened_at).total_seconds()))
                 case signing.InkRejected():
                     ink += 1
+                    self._refused(fact.reason if fact.reason in INK_REASONS else OTHER).inc()
+                case signing.ReviewClosed():
+                    ink += 1
+                    found = fact.reason in INK_REASONS
+                    self._reviews("not_legible" if found else "overtaken").inc()
                 case signing.FormsSigned():
-                    self._signatures(TRIES[min(ink, len(TRIES) - 1)]).inc()
+                    self._signatures(TRIES[min(ink, len(TRIES) - 1)], fact.legibility).inc()
+                    if fact.legibility == "manual":
+                        self._reviews("legible").inc()
                 case identity.FaceChecked():
                     self._faces("no" if faces else "yes", "yes" if fact.passed else "no").inc()
                     faces += 1

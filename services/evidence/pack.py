@@ -179,6 +179,8 @@ def may_open(scope: Scope, exhibit: Exhibit, at: tuple[str, ...]) -> bool:
     body = at[-2:] == ("proof", "body")
     if body and (exhibit.name in NEVER_OPENED or exhibit.shown == "view"):
         return False  # a body of several products would show the others
+    if body and scope.product is not None and exhibit.name == "ink_rejected":
+        return False  # the fact names no product, its body all of them
     if scope.masked:
         return body and exhibit.name in MASKED_BODIES
     # The channel's receipt names the sum of the whole order.

@@ -157,7 +157,7 @@ class Row(Contract):
                 return {"voided": max(self.voided, fact.attempt)}
             case signing.FormsSigned():
                 return {"signed": True}
-            case signing.InkRejected():
+            case signing.InkRejected() | signing.ReviewClosed():
                 return {"ink_rejected": self.ink_rejected + 1}
             case identity.FaceChecked():
                 return {"faces": self.faces + 1}
@@ -246,7 +246,12 @@ _AFTER: Final[Mapping[type[Fact], Step]] = {
     disclosure.PointAcknowledged: "reading",
     signing.FormPrepared: "signature",
     signing.FormReviewed: "signature",
+    signing.PhraseCopied: "signature",
+    signing.PhraseRejected: "signature",
     signing.InkRejected: "signature",
+    signing.ReviewRequested: "signature",
+    signing.ReviewDecided: "signature",
+    signing.ReviewClosed: "signature",
     signing.FormsSigned: "payment",
     signing.FormSealed: "payment",
     payment.OrderPlaced: "payment",

@@ -18,7 +18,7 @@ from products import Release
 from servicekit.documents.paper import paper_time, yuan
 from servicekit.documents.render import Job, Renderer, RenderSettings
 from services.evidence.pack import Contents, Exhibit, Scope
-from services.evidence.words import LEGIBILITY, METHODS, SERVICES, Names, words
+from services.evidence.words import FINDINGS, LEGIBILITY, METHODS, SERVICES, Names, words
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -171,6 +171,10 @@ def _signed(facts: Sequence[Exhibit], names: Names) -> list[JsonValue]:
         _row("投保单", "、".join(names.product(item["product"]) for item in forms)),
         _row("所附文件", f"{len(texts)} 份，逐份列明散列值"),
         _row("字迹辨认", LEGIBILITY[act["legibility"]]),
+        *(
+            _row(f"第 {f.data['review_no']} 次人工核对", f"{f.data['reviewer']}：{FINDINGS[f.data['finding']]}")
+            for f in _facts(facts, "review_decided")
+        ),
         _row("未通过的签名", f"{len(_facts(facts, 'ink_rejected'))} 次"),
     ]
 

@@ -53,6 +53,8 @@ HEX = re.compile(r"[0-9a-f]{64}")
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the insurer's clock may be from the timestamp authority's."""
+CLOCKS_APART = timedelta(minutes=1)
+"""How far the clocks of two machines of the insurer's may differ."""
 SUMS = ("total_fen", "fen")
 ACTS = {
     "session_opened": "open-session",
@@ -77,7 +79,10 @@ ACTS = {
     "questions_answered": "answer-questions",
     "point_acknowledged": "acknowledge-point",
     "form_reviewed": "review-form",
+    "phrase_copied": "copy-phrase",
+    "phrase_rejected": "copy-phrase",
     "ink_rejected": "sign-forms",
+    "review_requested": "sign-forms",
     "forms_signed": "sign-forms",
     "order_placed": "place-order",
 }
@@ -97,10 +102,22 @@ WORDS = {
     "continued_of_own_will": ("product",),
     "point_acknowledged": ("product", "point", "sha256"),
     "form_reviewed": ("product", "form_commitment"),
+    "phrase_copied": ("phrase",),
+    "phrase_rejected": ("phrase",),
+    "review_requested": ("items", "declaration_sha256"),
     "forms_signed": ("items", "declaration_sha256"),
     "order_placed": ("total_fen", "locks"),
 }
 """What the body of an act must say itself, and alike: otherwise the device did not sign it."""
+WRITTEN = (
+    *("attempt", "items", "declaration_sha256", "strokes", "image", "vector", "strokes_rendered_by"),
+    *("ink_checks", "reading", "pen", "signed_at", "signatory", "proof"),
+)
+"""What a signature and the one that people were asked to look at must have alike."""
+WRITTEN_IN_NO_BOX = re.compile(r"[\s·•・‧∙⋅˙･.．\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""What of a name is written in no box of its own."""
+PHRASE_SHARE = 0.8
+"""Of the characters of a copied phrase that must reach their limits."""
 EVERY_PRODUCT = "*"
 
 PLACES = (
@@ -881,6 +898,10 @@ class Pack:
     def named(self, *names: str) -> list[Said]:
         return [fact for fact in self.facts if fact.name in names]
 
+    def before(self, fact: Said, act: Said) -> bool:
+        """Whether a fact was there when the customer signed. The signature may be taken days after that."""
+        return fact.index < act.index and fact.at <= instant(act.data["signed_at"]) + CLOCKS_APART
+
     def manifest(self) -> None:
         raw = self.member("manifest.json")
         manifest = read_canonical(raw)
@@ -1131,7 +1152,7 @@ class Pack:
                 opened += 1
             # By what was signed, not by ``jti``: a phone may give two proofs one name, and harms nobody by it.
             # One act may make several facts of its service, but none twice.
-            service, names = used.setdefault(proof["proof"]["jws"].rpartition(".")[0], (fact.service, set()))
+            service, names = used.setdefault(act_of(fact.data), (fact.service, set()))
             require(service == fact.service and fact.name not in names, f"{what}: used twice")
             names.add(fact.name)
             place = f"/v1/journeys/{self.journey_id}/{ACTS.get(fact.name, '')}"
@@ -1254,7 +1275,7 @@ class Pack:
                 (data["dwell_ms"] <= on_screen + 1, "read for longer than it was open"),
                 (opened <= ended <= at, "the end was not reached in between"),
                 (data["paragraphs_seen"] >= data["paragraphs_total"], "not every paragraph was seen"),
-                (not signed or facts[-1].index < signed[-1].index, "confirmed after the signature"),
+                (not signed or self.before(facts[-1], signed[-1]), "confirmed after the signature"),
                 (
                     any(
                         f.data["document"] == document and f.index < facts[-1].index
@@ -1280,7 +1301,7 @@ class Pack:
                 for f in self.named("point_acknowledged")
                 if f.data["product"] == product["product"]
                 and signed
-                and f.index < signed[-1].index
+                and self.before(f, signed[-1])
                 and f.data["proof"]["attempt"] == signed[-1].data["attempt"]
             }
             if signed and product["points"]:
@@ -1303,14 +1324,25 @@ class Pack:
                 for f in verified
                 if f.index < signed[-1].index
                 and f.data["attempt"] == attempt
-                and f.at <= at <= instant(f.data["valid_until"])
+                and f.at <= at <= instant(f.data["valid_until"]) + self.looked_at(f.at, signed[-1])
             ]
             self.found.check(bool(before), "identity was on record before the signature and still valid")
             self.consents(signed[-1])
         self.person(verified[-1])
 
+    def looked_at(self, since: datetime, act: Said) -> timedelta:
+        """How long between ``since`` and the customer's act people looked at earlier writings: no clock ran then."""
+        until, asked, waited = instant(act.data["signed_at"]), dict[int, datetime](), timedelta(0)
+        for fact in self.facts:
+            if fact.index < act.index and fact.name == "review_requested":
+                asked[fact.data["review_no"]] = fact.at
+            elif fact.index < act.index and fact.name == "review_closed":
+                begun = asked.pop(fact.data["review_no"], until)
+                waited += max(min(fact.at, until) - max(begun, since), timedelta(0))
+        return waited
+
     def consents(self, act: Said) -> None:
-        told = [f for f in self.named("recording_acknowledged") if f.index < act.index]
+        told = [f for f in self.named("recording_acknowledged") if self.before(f, act)]
         self.found.check(bool(told), "the customer was told of the recording before the signature")
         last: dict[str, Said] = {}
         for fact in self.named("consent_given", "consent_declined"):
@@ -1355,8 +1387,8 @@ class Pack:
             return
         act = signed[-1]
         items = act.data["items"]
-        prepared = {f.data["product"]: f for f in self.named("form_prepared") if f.index < act.index}
-        confirmed = {f.data["document"]["sha256"] for f in self.named("document_confirmed") if f.index < act.index}
+        prepared = {f.data["product"]: f for f in self.named("form_prepared") if self.before(f, act)}
+        confirmed = {f.data["document"]["sha256"] for f in self.named("document_confirmed") if self.before(f, act)}
         for product in self.products():
             slug = product["product"]
             mine = [item for item in items if item["product"] == slug]
@@ -1366,7 +1398,7 @@ class Pack:
                 form is not None and forms == {form.data["form"]["commitment"]},
                 f"{slug}: the signature covers the application form as it was prepared",
             )
-            reviewed = [f for f in self.named("form_reviewed") if f.data["product"] == slug and f.index < act.index]
+            reviewed = [f for f in self.named("form_reviewed") if f.data["product"] == slug and self.before(f, act)]
             self.found.check(
                 bool(reviewed) and reviewed[-1].data["form_commitment"] in forms, f"{slug}: that form was reviewed"
             )
@@ -1375,18 +1407,81 @@ class Pack:
             self.found.check(
                 named <= texts and named <= confirmed, f"{slug}: the signature covers every document that was read"
             )
-            agreed = [f for f in self.named("terms_confirmed", "product_chosen") if f.index < act.index]
+            agreed = [f for f in self.named("terms_confirmed", "product_chosen") if self.before(f, act)]
             if product["optional"]:
                 ticked = [f for f in agreed if f.name == "product_chosen" and f.data["product"] == slug]
                 self.found.check(bool(ticked), f"{slug}: the customer ticked it")
             else:
                 mine = [f for f in agreed if f.name == "terms_confirmed" and slug in f.data["locks"]]
                 self.found.check(bool(mine), f"{slug}: the customer confirmed its terms before the signature")
-        if act.data["legibility"] == "not_judged":
-            self.found.not_recorded.append("legibility of the handwriting (not judged)")
+        self.legibility(act)
+        self.copied(act)
         if self.value(act.data["image"]) is not None:
             self.found.proven.append("strokes and image of the handwriting are the ones in the record")
         self.found.asserted.append("image and vector were drawn from the strokes by " + act.data["strokes_rendered_by"])
+
+    def copied(self, act: Said) -> None:
+        """The declaration: copied by hand where the product demands it, else confirmed as its hash in the act says."""
+        written = [
+            f for f in self.named("phrase_copied") if f.data["attempt"] == act.data["attempt"] and self.before(f, act)
+        ]
+        for product in self.products():
+            slug = product["product"]
+            mine = [f for f in written if slug in f.data.get("products", [])]
+            if not mine:
+                self.found.asserted.append(f"{slug}: its declaration was shown as signed, and copying it not demanded")
+                continue
+            phrases = len({f.data["phrase"] for f in mine})
+            self.found.check(
+                all(phrase_passed(f.data) for f in mine),
+                f"{slug}: the declaration was copied by hand, {phrases} phrases, before the signature",
+            )
+            self.found.asserted.append(f"{slug}: the words of these phrases, and that they are its whole declaration")
+
+    def legibility(self, act: Said) -> None:
+        """That the name can be read: by the check, character by character, or by two people."""
+        verdict, reading = act.data["legibility"], act.data.get("reading")
+        if verdict == "not_judged" and reading is None:
+            self.found.not_recorded.append("legibility of the handwriting (not judged)")
+            return
+        # The same act, put on record before as one that could not be taken, or not at once.
+        held_back = [f for f in self.named("ink_rejected", "review_requested") if act_of(f.data) == act_of(act.data)]
+        if verdict == "pass":
+            said: dict[str, Any] = reading or {"outcome": None, "characters": [], "read_by": "nobody"}
+            self.found.check(
+                said["outcome"] == "pass"
+                and self.every_box(said["characters"])
+                and all(c["ok"] and c["score"] is not None and c["score"] >= c["limit"] for c in said["characters"])
+                and all(check["ok"] for check in act.data["ink_checks"])
+                and not held_back,
+                "the check of legibility passed every character of the name",
+            )
+            self.found.asserted.append(f"how well the handwriting reads was measured by {said['read_by']}")
+            return
+        number = act.data.get("review_no")
+        of_it = [f for f in self.facts if f.index < act.index and f.data.get("review_no") == number]
+        asked = [f for f in of_it if f.name == "review_requested"]
+        decided = [f for f in of_it if f.name == "review_decided" and asked and f.index > asked[0].index]
+        self.found.check(
+            verdict == "manual"
+            and len(asked) == 1
+            and held_back == asked
+            and all(asked[0].data.get(what) == act.data.get(what) for what in WRITTEN)
+            and all(f.data["finding"] == "legible" for f in decided)
+            and len({f.data["reviewer"] for f in decided}) >= 2
+            and not any(f.name == "review_closed" for f in of_it),
+            "two members of staff found the handwriting legible, before it was taken",
+        )
+        self.found.asserted.append("who they are: the insurer's staff sign in at its own gateway")
+
+    def every_box(self, characters: list[dict[str, Any]]) -> bool:
+        """Whether it speaks of each character of the name, in order, and of nothing else."""
+        opened = self.named("journey_opened")
+        name = self.value(opened[0].data["policyholder"]["name"]) if opened else None
+        boxes = len(characters)
+        if name is not None:
+            boxes = len(WRITTEN_IN_NO_BOX.sub("", unicodedata.normalize("NFC", name.decode())))
+        return boxes > 0 and [c["box"] for c in characters] == [*range(boxes)]
 
     def papers(self) -> None:
         """Sealed forms and policies: their own signatures, and the form seen inside the form sealed."""
@@ -1561,7 +1656,7 @@ class Pack:
         require(stated is not None and len(stated) == 1, f"{what}: the signature does not say what it stands for")
         assert stated is not None
         statement = read_canonical(bytes(core.OctetString.load(stated[0].dump(), strict=True).native))
-        expected = {
+        expected: dict[str, Any] = {
             "format": 1,
             "act": proof,
             "preview": sha256(seen),
@@ -1570,6 +1665,12 @@ class Pack:
             "legibility": act["legibility"],
             "checks": sha256(canonical(act["ink_checks"])),
         }
+        if "reading" in act:
+            expected |= {
+                "format": 2,
+                "reading": sha256(canonical(act["reading"])),
+                "pen": sha256(canonical(act["pen"])),
+            }
         require(statement == expected, f"{what}: the customer's signature stands for something else")
         lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
         self.found.check(
@@ -1691,7 +1792,7 @@ class Pack:
         self.found.asserted.append(f"made by chain {software.get('chain')}; mechanism as described in software.json")
         self.found.asserted.append("report.pdf is a summary for people; only the facts count")
         self.member("report.pdf") if "report.pdf" in self.members else self.found.doubts.append("no report")
-        refusals = self.named("refused", "ink_rejected")
+        refusals = self.named("refused", "ink_rejected", "phrase_rejected")
         self.found.proven.append(f"{len(refusals)} refusals are on record")
         self.found.not_recorded.append("revocation of certificates (not looked up offline)")
         idle = set(self.members) - self.used
@@ -1739,6 +1840,11 @@ def _members(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def act_of(data: dict[str, Any]) -> str:
+    """What the device signed for the act of a fact, without the signature itself, which can be respelt."""
+    return str(_members(_members(data.get("proof")).get("proof")).get("jws")).rpartition(".")[0]
+
+
 def committed_in(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, dict):
         if "commitment" in value and "blob" in value:
@@ -1776,6 +1882,20 @@ def terms_lock(opened: dict[str, Any], product: dict[str, Any]) -> str:
 
 
 # -- views: what a fact says of one product (docs/evidence.md) --------------------------------------------------------
+
+
+def phrase_passed(copied: dict[str, Any]) -> bool:
+    """Its ink was handwriting, and enough of its characters reach their limits; where the reader knew none of them
+    (``manual``) the ink alone decided.
+    """
+    reading = copied["reading"]
+    read = reading["characters"]
+    good = [c["score"] is not None and c["score"] >= c["limit"] for c in read]
+    if [c["ok"] for c in read] != good or not all(check["ok"] for check in copied["checks"]):
+        return False
+    if reading["outcome"] == "manual":
+        return not read
+    return reading["outcome"] == "pass" and bool(read) and sum(good) >= PHRASE_SHARE * len(read)
 
 
 def products_in(value: Any) -> set[str]:

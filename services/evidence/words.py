@@ -69,7 +69,7 @@ def refusal_code(name: str, data: Mapping[str, Any]) -> str | None:
     """The code (``contracts.problems.KINDS``) of a fact that puts a refusal on record; none for any other."""
     if name == "refused":
         return str(data["code"])
-    if name == "ink_rejected":
+    if name in {"ink_rejected", "phrase_rejected"} or (name == "review_closed" and data["reason"] in FINDINGS):
         return str(data["reason"])
     answer, code = _FAILED_CHECKS.get(name, ("", ""))
     return code if answer and not data[answer] else None
@@ -135,6 +135,16 @@ def _with_values(name: str, data: Mapping[str, Any], names: Names) -> str | None
             return "回答需求问题，系统建议不购买" if data["advice"] else "回答需求问题"
         case "ink_rejected":
             return f"第 {data['attempt_no']} 次手写签名未被接受：{_title_of(str(data['reason']))}"
+        case "phrase_rejected":
+            return f"亲笔抄写声明未被接受：{_title_of(str(data['reason']))}"
+        case "review_requested":
+            why = _title_of(str(data["reason"])).rstrip("。")
+            return f"第 {data['attempt_no']} 次手写签名转人工核对（第 {data['review_no']} 次）：{why}"
+        case "review_decided":
+            return f"工作人员 {data['reviewer']} 核对签名：{FINDINGS[data['finding']]}"
+        case "review_closed":
+            why = FINDINGS.get(data["reason"]) or _OVERTAKEN.get(data["reason"], data["reason"])
+            return f"人工核对结束，未签名：{why}"
         case "forms_signed":
             legible = LEGIBILITY.get(str(data["legibility"]), str(data["legibility"]))
             return f"手写签名，列明 {len(data['items'])} 份文件，字迹{legible}；此前全部事实已加盖时间戳"
@@ -215,6 +225,16 @@ _REFUNDS: Final = {
     "not_issued": "未能出单",
     "staff_request": "工作人员办理",
 }
+FINDINGS: Final = {
+    "legible": "能辨认为投保人姓名",
+    "handwriting_unclear": "看不清，请投保人重写",
+    "handwriting_another_name": "不是投保人的姓名",
+}
+_OVERTAKEN: Final = {
+    "session_voided": "会话已作废",
+    "journey_ended": "投保已终止",
+    "terms_changed": "投保内容已变更",
+}
 _MESSAGES: Final = {"link": "投保链接", "otp": "验证码"}
 _UNSENT: Final = {
     "provider_refused": "运营商拒绝",
@@ -238,6 +258,7 @@ PLAIN: Final = {
     "questions_answered": "如实告知问题已回答",
     "form_prepared": "投保单生成",
     "form_reviewed": "投保人核对投保单并确认",
+    "phrase_copied": "投保人亲笔抄写声明中的一句",
     "form_pending": "投保单等候认证机构或时间戳机构，尚未完成",
     "form_sealed": "投保单载入投保人数字签名与手写笔迹，并由保险人签章",
     "order_placed": "投保人下单付款；此前全部事实已加盖时间戳",
@@ -288,7 +309,9 @@ ACTS: Final = {
     "prepare_forms": "生成投保单",
     "review_form": "核对投保单",
     "save_draft": "保存手写草稿",
+    "copy_phrase": "抄写声明",
     "sign_forms": "手写签名",
+    "decide_review": "核对签名",
     "place_order": "下单付款",
     "cancel_order": "取消付款",
     "refund_order": "退款",

@@ -35,6 +35,7 @@ from contracts.facts.identity import (
 from contracts.facts.issuance import JourneyIssued
 from contracts.facts.payment import OrderClosed, OrderPlaced, PaymentConfirmed, RefundRequested
 from contracts.facts.proposal import JourneyOpened
+from contracts.facts.signing import FormsSigned, ReviewClosed, ReviewRequested
 from contracts.problems import FieldFault, Refuse
 from contracts.progress import Progress
 from contracts.values import Contract, Instant, sha256_hex
@@ -113,6 +114,11 @@ def evolve(state: IdentityState, fact: Fact) -> IdentityState:
     """The state once ``fact`` is heard; a fact of no consequence here leaves it as it is."""
     state = state.model_copy(update={"progress": state.progress.after(fact)})
     match fact:
+        case ReviewRequested():
+            # The customer has done their part and waits for the people who look at it.
+            return state.model_copy(update={"waiting_since": state.waiting_since or fact.at})
+        case ReviewClosed() | FormsSigned():
+            return _waiting_ended(state, fact.at)
         case OrderPlaced():
             return state.model_copy(update={"waiting_since": state.waiting_since or fact.at})
         case OrderClosed() if not state.progress.order_open and state.progress.paid is None:
@@ -221,7 +227,7 @@ def verified(state: IdentityState, now: datetime) -> bool:
         and proven is not None
         and proven.attempt == session.attempt
         and not state.progress.reproof_required
-        and now <= proven.valid_until
+        and state.progress.still_valid(proven, now)
     )
 
 

@@ -233,7 +233,8 @@ def _check_identity(state: IssuanceState, signed: FormsSigned) -> None:
     proven = [v for v in state.proven.get(signed.attempt, ()) if v.at <= signed.signed_at + CLOCKS_APART]
     if not proven:
         raise Refuse("identity_missing")
-    if all(signed.signed_at > v.valid_until for v in proven):
+    # By when the customer acted: the review this very signature came through is later and gives no time.
+    if not any(state.progress.still_valid(v, signed.signed_at) for v in proven):
         raise Refuse("identity_expired")
 
 

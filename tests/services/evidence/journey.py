@@ -29,6 +29,7 @@ from servicekit.documents.keys import open_key
 from servicekit.documents.seal import Sealer, SigningKey
 from servicekit.documents.timestamp import authority
 from servicekit.runner import new_ulid
+from tests import readings
 from tests.desk import Desk
 from tests.servicekit.documents.blank import blank_form
 from tests.services.evidence.parties import Parties
@@ -55,6 +56,8 @@ class Journey:
     dwell_scale: float = 1.0
     office: Office | None = None
     """Where forms are finished; without one they bear the insurer's seal alone, as they once did."""
+    reviewed: bool = False
+    """The third writing is taken: of the first the check found nothing to read, of the second people did not."""
     id: str = field(default_factory=new_ulid)
     facts: list[Fact] = field(default_factory=list)
     heads: dict[str, int] = field(default_factory=dict)
@@ -279,22 +282,13 @@ class Journey:
                 signing.SignedItem(product=slug, kind="document", document=d.document, version=d.version, hash=d.sha256)
                 for d in terms.documents
             ]
-        body = {"items": [item.model_dump() for item in items], "declaration_sha256": "3" * 64}
-        signed = signing.FormsSigned(
-            at=self.now(),
-            attestation=await self.attested(),
-            attempt=1,
-            items=tuple(items),
-            declaration_sha256="3" * 64,
-            strokes=await self.file(b'{"boxes":[]}', "application/json"),
-            image=await self.file(b"\x89PNG not really", "image/png"),
-            vector=await self.file(b"<svg/>", "image/svg+xml"),
-            strokes_rendered_by="strokes 1",
-            ink_checks=(),
-            legibility="not_judged",
-            signed_at=self.at.clock(),
-            proof=await self.proof(body, "sign-forms"),
-        )
+        if self.reviewed:
+            signed = await self.taken_by_people(items)
+        else:
+            written = fields_of(await self.written(items, readings.passed(PERSON["name"])))
+            signed = signing.FormsSigned(
+                at=self.at.clock(), attestation=await self.attested(), legibility="pass", **written
+            )
         await self.tell(signed)
         for slug in self.terms_of:
             pdf, certificate = await self.finished(self.forms[slug], signed, first[slug])
@@ -308,6 +302,65 @@ class Journey:
                     certificate=certificate,
                 )
             )
+
+    async def written(self, items: list[signing.SignedItem], reading: signing.Reading | None) -> signing.Written:
+        """One act of signing, now."""
+        body = {"items": [item.model_dump() for item in items], "declaration_sha256": "3" * 64}
+        return signing.Written(
+            signed_at=self.now(),
+            attempt=1,
+            items=tuple(items),
+            declaration_sha256="3" * 64,
+            strokes=await self.file(b'{"boxes":[]}', "application/json"),
+            image=await self.file(b"\x89PNG not really", "image/png"),
+            vector=await self.file(b"<svg/>", "image/svg+xml"),
+            strokes_rendered_by="strokes 1",
+            ink_checks=(signing.InkCheck(code="ink_empty", ok=True),),
+            reading=reading,
+            pen=readings.PEN,
+            proof=await self.proof(body, "sign-forms"),
+        )
+
+    async def taken_by_people(self, items: list[signing.SignedItem]) -> signing.FormsSigned:
+        first = await self.written(items, None)
+        await self.tell(
+            signing.InkRejected(
+                at=first.signed_at,
+                attempt_no=1,
+                reason="ink_dot",
+                checks=(signing.InkCheck(code="ink_dot", ok=False, box=0),),
+                strokes=first.strokes,
+                proof=first.proof,
+            )
+        )
+        for number in (1, 2):
+            written = await self.written(items, readings.unclear(PERSON["name"], strictness=number))
+            await self.tell(
+                signing.ReviewRequested(
+                    at=written.signed_at,
+                    review_no=number,
+                    attempt_no=number + 1,
+                    reason="handwriting_unclear",
+                    **fields_of(written),
+                )
+            )
+            if number == 1:
+                await self.decide(number, "li", "handwriting_unclear")
+                await self.tell(
+                    signing.ReviewClosed(at=self.at.clock(), review_no=1, attempt=1, reason="handwriting_unclear")
+                )
+        await self.decide(2, "li", "legible")
+        await self.decide(2, "wang", "legible")
+        return signing.FormsSigned(
+            at=self.now(),
+            attestation=await self.attested(),
+            legibility="manual",
+            review_no=2,
+            **fields_of(written),
+        )
+
+    async def decide(self, review_no: int, reviewer: str, finding: Any) -> None:
+        await self.tell(signing.ReviewDecided(at=self.now(), review_no=review_no, reviewer=reviewer, finding=finding))
 
     async def finished(self, pdf: bytes, signed: signing.FormsSigned, form: str) -> tuple[bytes, str | None]:
         if self.office is None:
@@ -400,6 +453,10 @@ class Journey:
         )
         async with aiohttp.ClientSession() as session:
             return await Sealer(key, authority(self.tsa, session)).seal(pdf, field="signature", at=self.at.clock())
+
+
+def fields_of(written: signing.Written) -> dict[str, Any]:
+    return {name: getattr(written, name) for name in signing.Written.model_fields}
 
 
 def paper() -> bytes:

@@ -25,7 +25,17 @@ from tests.nats_server import NatsServer
 from tests.purchase import published
 from tests.services.evidence.journey import Journey
 from tests.services.evidence.parties import Parties
-from tests.services.evidence.test_register import confirmed, opened, ordered, paid, session, signed, verified
+from tests.services.evidence.test_register import (
+    confirmed,
+    opened,
+    ordered,
+    paid,
+    review_asked,
+    review_closed,
+    session,
+    signed,
+    verified,
+)
 
 
 def now() -> datetime:
@@ -207,6 +217,11 @@ class Counted:
         labels = {"ending": ending, "line": "motor", "channel": channel}
         return self.registry.get_sample_value("toubao_journeys_ended_total", labels)
 
+    def signatures(self, legibility: str) -> dict[str, float | None]:
+        """By the try they were."""
+        name = "toubao_signatures_total"
+        return {t: self.registry.get_sample_value(name, {"tries": t, "legibility": legibility}) for t in "123"}
+
     def step(self, step: str, what: str = "sum") -> float | None:
         return self.registry.get_sample_value(f"toubao_step_seconds_{what}", {"step": step})
 
@@ -258,8 +273,22 @@ def test_signatures_by_the_try_they_were() -> None:
     rejected = signing.InkRejected.model_construct(at=later(1), attempt_no=1, reason="ink_too_fast")
     at.moved(opened(START), rejected)
     at.moved(rejected, signed(1, later(20)))
-    tries = {each: at.registry.get_sample_value("toubao_signatures_total", {"tries": each}) for each in "123"}
-    assert tries == {"1": 0, "2": 0, "3": 1}
+    assert at.signatures("pass") == {"1": 0, "2": 0, "3": 1}
+    assert at.registry.get_sample_value("toubao_handwriting_refused_total", {"reason": "ink_too_fast"}) == 2
+
+
+def test_reviews_by_their_end_and_what_they_made_of_the_signature() -> None:
+    at = Counted()
+    at.moved(opened(START), review_asked(1, later(1)), review_closed("handwriting_unclear", later(2)))
+    at.moved(review_asked(1, later(3)), review_closed("session_voided", later(4)))
+    at.moved(review_asked(1, later(5)), signed(1, later(6)).model_copy(update={"legibility": "manual", "review_no": 3}))
+    ends = {
+        end: at.registry.get_sample_value("toubao_reviews_total", {"end": end})
+        for end in ("legible", "not_legible", "overtaken")
+    }
+    assert ends == {"legible": 1, "not_legible": 1, "overtaken": 1}
+    assert at.signatures("manual") == {"1": 0, "2": 0, "3": 1}
+    assert at.signatures("pass") == {"1": 0, "2": 0, "3": 0}
 
 
 def test_face_checks_by_whether_they_were_the_first() -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pikepdf
 import pytest
@@ -23,13 +23,15 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
 from pyhanko.sign.validation import DocumentSecurityStore, SignatureCoverageLevel, async_validate_pdf_signature
 
-from contracts.values import CommittedFile
+from contracts.facts.signing import CharacterRead, PenMeasure
+from contracts.values import CommittedFile, Contract
 from servicekit.documents.keys import open_key
 from servicekit.documents.render import Renderer
 from servicekit.documents.seal import Sealer
 from services.evidence import verify
 from services.signing.application_form import ApplicationForm, form_job, seal_form, sign_form, statement_of
 from services.signing.event_certificate import act_of
+from tests import readings
 from tests.prepared import sandbox_keys
 from tests.servicekit.documents.blank import blank_form
 from tests.servicekit.documents.prepared import render_settings
@@ -343,6 +345,11 @@ async def test_it_is_the_misdeed_that_is_noticed(made: Made, when: str, monkeypa
     [
         {"legibility": "manual"},
         {"ink_checks": []},
+        {"reading": None},
+        {"reading": readings.passed(NAME, strictness=2).model_dump(mode="json")},
+        {"reading": readings.unclear(NAME, strictness=1).model_dump(mode="json")},
+        {"pen": []},
+        {"pen": [{**readings.PEN[0].model_dump(mode="json"), "value": 0.32}]},
         {"strokes": {"commitment": "e" * 64}},
         {"proof": {"proof": {"jws": "another.act.signature"}}},
     ],
@@ -350,6 +357,72 @@ async def test_it_is_the_misdeed_that_is_noticed(made: Made, when: str, monkeypa
 def test_the_customers_signature_stands_for_this_act_and_no_other(made: Made, changed: dict[str, Any]) -> None:
     with pytest.raises(verify.Altered):
         court(made, **changed).judge_form(made.pdf)
+
+
+def test_any_score_changed_under_the_customers_signature_is_noticed(made: Made) -> None:
+    said = readings.passed(NAME).model_dump(mode="json")
+    for box, change in [(b, c) for b in range(len(NAME)) for c in ({"score": 7.24}, {"limit": -1.6}, {"ok": False})]:
+        characters = [each | change if each["box"] == box else each for each in said["characters"]]
+        with pytest.raises(verify.Altered, match="stands for something else"):
+            court(made, reading=said | {"characters": characters}).judge_form(made.pdf)
+
+
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(st.none() | NUMBER, NUMBER), max_size=20), st.lists(st.tuples(NUMBER, NUMBER), max_size=5))
+def test_whatever_was_measured_the_judge_reads_the_same_numbers(
+    scores: list[tuple[float | None, float]], pen: list[tuple[float, float]]
+) -> None:
+    """From the bytes of the fact, with another reader of numbers than the one that wrote them."""
+    read = tuple(CharacterRead(box=b, score=s, limit=least, ok=True) for b, (s, least) in enumerate(scores))
+    measured = tuple(PenMeasure(code="speed", value=value, limit=least, flagged=False) for value, least in pen)
+    signed = SIGNED.model_copy(update={"reading": readings.passed(NAME, characters=read), "pen": measured})
+    stated = statement_of(signed, CommittedFile(commitment=FORM, blob=FORM, media_type="x", size=1), SEEN)
+    fact = verify.read_json(signed.model_dump_json().encode())
+    assert stated.reading == verify.sha256(verify.canonical(fact["reading"]))
+    assert stated.pen == verify.sha256(verify.canonical(fact["pen"]))
+
+
+class OldStatement(Contract):
+    """As it was before there was a check of legibility."""
+
+    format: Literal[1] = 1
+    act: str
+    preview: str
+    form: str
+    strokes: str
+    legibility: str
+    checks: str
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_form_signed_before_there_was_a_check_is_proven_still(made: Made) -> None:
+    preview = CommittedFile(commitment=FORM, blob=FORM, media_type="application/pdf", size=1)
+    before = SIGNED.model_copy(update={"legibility": "not_judged"})
+    said = statement_of(before, preview, SEEN).model_dump(exclude={"format", "reading", "pen"})
+    async with made.office.completion.act(before, NAME) as act:
+        old: Any = OldStatement(**said)
+        signed = await sign_form(SEEN, written(), old, act.customer, NAME, AT)
+        pdf = await seal_form(signed, SEAL, made.office.completion.insurer, act.proofs, AT)
+    fact = before.model_dump(mode="json")
+
+    def judge(**changed: Any) -> Court:
+        made_of = Court(made.trust, act.certificate)
+        data = {k: v for k, v in fact.items() if k not in {"reading", "pen", "review_no"}} | changed
+        made_of.said["forms_signed"] = [_Fact(0, data)]
+        return made_of
+
+    assert judge().judge_form(pdf).doubts == []
+    for changed in ({"reading": fact["reading"], "pen": fact["pen"]}, {"reading": None, "pen": []}):
+        with pytest.raises(verify.Altered, match="stands for something else"):
+            judge(**changed).judge_form(pdf)
+    # Nor the other way round: what was signed with a reading does not verify without it.
+    stripped = {k: v for k, v in SIGNED.model_dump(mode="json").items() if k not in {"reading", "pen"}}
+    other = Court(made.trust, made.certificate)
+    other.said["forms_signed"] = [_Fact(0, stripped)]
+    with pytest.raises(verify.Altered, match="stands for something else"):
+        other.judge_form(made.pdf)
 
 
 @pytest.mark.asyncio(loop_scope="module")

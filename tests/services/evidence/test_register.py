@@ -29,6 +29,7 @@ from servicekit.runner import new_ulid
 from servicekit.store import Document, StoreUnavailable
 from services.evidence.register import MAKE, Register, Row, moment_of
 from services.evidence.service import Evidence
+from tests import readings
 from tests.desk import Clock, Desk, desk, stored
 from tests.nats_server import NatsServer
 from tests.purchase import published
@@ -81,8 +82,19 @@ def signed(attempt: int = 1, at: datetime = NOW) -> signing.FormsSigned:
     item = signing.SignedItem(product="motor", kind="form", document="form", version="1", hash="a" * 64)
     return signing.FormsSigned(
         at=at, attestation=HELD, attempt=attempt, items=(item,), declaration_sha256="a" * 64, strokes=FILE, image=FILE,
-        vector=FILE, strokes_rendered_by="1", ink_checks=(), legibility="pass", signed_at=at, proof=proof(attempt),
+        vector=FILE, strokes_rendered_by="1", ink_checks=(), legibility="pass",
+        reading=readings.passed("王小明"), signed_at=at, proof=proof(attempt),
     )  # fmt: skip
+
+
+def review_asked(attempt: int = 1, at: datetime = NOW) -> signing.ReviewRequested:
+    act = signed(attempt, at)
+    written = {name: getattr(act, name) for name in signing.Written.model_fields}
+    return signing.ReviewRequested(at=at, review_no=1, attempt_no=4, reason="handwriting_unclear", **written)
+
+
+def review_closed(reason: str = "handwriting_unclear", at: datetime = NOW) -> signing.ReviewClosed:
+    return signing.ReviewClosed(at=at, review_no=1, attempt=1, reason=reason)
 
 
 def ordered(at: datetime = NOW, order_no: str = "O1") -> payment.OrderPlaced:
@@ -186,10 +198,25 @@ def test_refusals_are_counted_also_where_another_fact_is_their_record() -> None:
     unlike = identity.RealNameChecked(at=NOW, matched=False, provider_ref="r", proof=proof())
     alike = identity.RealNameChecked(at=NOW, matched=True, provider_ref="r", proof=proof())
     assert row(opened(), refused(), ink, unlike, alike).refusals == 3
+    assert row(opened(), review_asked(), review_closed("handwriting_another_name")).refusals == 1
+    assert row(opened(), review_asked(), review_closed("terms_changed")).refusals == 0
     assert [moment_of(fact) for fact in (refused(), ink, unlike, alike, opened(), issued(), policy())] == [
         "20261123T02/refused/otp_wrong", "20261123T02/refused/ink_dot", "20261123T02/refused/real_name_failed",
         None, "20261123T02/opened", "20261123T02/issued", None,
     ]  # fmt: skip
+
+
+def test_a_review_is_of_the_signature_and_counts_as_a_try_once_it_ended_without_one() -> None:
+    before = (opened(), session(), verified(), confirmed())
+    asked = review_asked()
+    legible = signing.ReviewDecided(at=NOW, review_no=1, reviewer="li", finding="legible")
+    assert told(*before, asked, legible) == ("confirmed", "signature")
+    assert row(*before, asked, legible).ink_rejected == 0
+    for reason in ("handwriting_unclear", "terms_changed"):
+        over = row(*before, asked, review_closed(reason))
+        assert (over.step, over.ink_rejected) == ("signature", 1)
+    assert told(*before, asked, legible, signed()) == ("signed", "payment")
+    assert row(*before, asked, legible, signed()).ink_rejected == 0
 
 
 def test_evidences_own_facts_and_unknown_ones_move_nothing() -> None:
@@ -224,7 +251,14 @@ OF_A_SERVICE: dict[str, st.SearchStrategy[Fact]] = {
     "disclosure": st.builds(
         disclosure.DocumentOpened, at=AT, document=st.just(TEXT), attempt=ATTEMPT, proof=ATTEMPT.map(proof)
     ),
-    "signing": st.builds(signed, ATTEMPT, AT),
+    "signing": st.one_of(
+        st.builds(signed, ATTEMPT, AT),
+        st.builds(review_asked, ATTEMPT, AT),
+        st.builds(
+            signing.ReviewDecided, at=AT, review_no=st.just(1), reviewer=st.just("li"), finding=st.just("legible")
+        ),
+        st.builds(review_closed, st.sampled_from(["handwriting_unclear", "terms_changed"]), AT),
+    ),
     "payment": st.one_of(
         st.builds(ordered, AT, st.sampled_from(["O1", "O2"])),
         st.builds(paid, AT),

@@ -8,12 +8,12 @@ from typing import Any, get_args
 import pytest
 
 from contracts.commands.base import Command, request_types
-from contracts.facts import identity, notify, payment
+from contracts.facts import identity, notify, payment, signing
 from contracts.facts.base import Refusal, fact_types
 from contracts.problems import KINDS
 from contracts.subjects import AFTERCARE_SERVICES, JOURNEY_SERVICES
 from services.evidence import words as module
-from services.evidence.words import ACTS, PLAIN, SERVICES, Names, act, duration, refusal_code, words
+from services.evidence.words import ACTS, FINDINGS, PLAIN, SERVICES, Names, act, duration, refusal_code, words
 from services.notify.templates import load_templates
 
 NAMES = Names(None)
@@ -42,6 +42,10 @@ SHOWN: dict[str, dict[str, Any]] = {
     "point_acknowledged": {"product": "motor", "point": "no_pay"},
     "needs_answered": {"product": "motor", "advice": ["budget"]},
     "ink_rejected": {"attempt_no": 2, "reason": "ink_dot"},
+    "phrase_rejected": {"reason": "phrase_unclear"},
+    "review_requested": {"attempt_no": 4, "review_no": 1, "reason": "handwriting_unclear"},
+    "review_decided": {"reviewer": "li.na", "finding": "legible"},
+    "review_closed": {"reason": "terms_changed"},
     "forms_signed": {"items": [{}, {}], "legibility": "pass"},
     "payment_confirmed": {"transaction_id": "T1"},
     "order_closed": {"reason": "expired"},
@@ -84,6 +88,19 @@ def test_every_service_has_its_name() -> None:
             "读完并确认：clauses，停留 1 分 5 秒（至少 1 分，阅读时间被缩短，不能作为证明）",
         ),
         ("ink_rejected", SHOWN["ink_rejected"], "第 2 次手写签名未被接受：写的是一个点，不是字"),
+        ("review_requested", SHOWN["review_requested"], "第 4 次手写签名转人工核对（第 1 次）：有的字没有认出来"),
+        ("review_decided", SHOWN["review_decided"], "工作人员 li.na 核对签名：能辨认为投保人姓名"),
+        ("review_closed", SHOWN["review_closed"], "人工核对结束，未签名：投保内容已变更"),
+        (
+            "review_closed",
+            {"reason": "handwriting_another_name"},
+            "人工核对结束，未签名：不是投保人的姓名",
+        ),
+        (
+            "forms_signed",
+            {"items": [{}], "legibility": "manual"},
+            "手写签名，列明 1 份文件，字迹人工判定；此前全部事实已加盖时间戳",
+        ),
         ("refused", SHOWN["refused"], "“核对验证码”未予办理：验证码不正确"),
         (
             "refused",
@@ -121,6 +138,8 @@ def test_every_reason_a_fact_may_give_has_its_words() -> None:
         "_VOIDED": identity.SessionVoided.model_fields["reason"].annotation,
         "_PURPOSES": identity.Purpose,
         "METHODS": identity.Method,
+        "FINDINGS": signing.ReviewDecided.model_fields["finding"].annotation,
+        "LEGIBILITY": signing.FormsSigned.model_fields["legibility"].annotation,
     }
     for table, reasons in tables.items():
         assert set(get_args(reasons)) == set(getattr(module, table)), table
@@ -136,6 +155,10 @@ def test_the_codes_of_refusals_are_in_the_table() -> None:
     ):
         assert refusal_code(name, data) in KINDS
     assert refusal_code("face_checked", {"passed": True}) is None
+    for finding in FINDINGS.keys() - {"legible"}:
+        assert refusal_code("review_closed", {"reason": finding}) in KINDS
+    for reason in module._OVERTAKEN:
+        assert refusal_code("review_closed", {"reason": reason}) is None
     assert refusal_code("terms_confirmed", {}) is None
 
 

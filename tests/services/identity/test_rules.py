@@ -12,8 +12,9 @@ from contracts.facts import identity as facts
 from contracts.facts.base import Fact
 from contracts.facts.issuance import JourneyIssued
 from contracts.facts.payment import OrderClosed
+from contracts.facts.signing import ReviewClosed, ReviewRequested, SignedItem
 from contracts.problems import Refuse
-from contracts.values import ActProof, Committed, Proof
+from contracts.values import ActProof, Committed, CommittedFile, Proof
 from deploy.simulator.device import Device
 from services.identity import rules
 from services.identity.rules import IdentityState, evolve
@@ -51,6 +52,22 @@ def verified(attempt: int = 1, at: datetime = NOW) -> facts.IdentityVerified:
     )
 
 
+def review(at: datetime, until: datetime | None = None, number: int = 1) -> list[Fact]:
+    """People look at a signature; what they find does not take it."""
+    item = SignedItem(product="motor", kind="form", document="form", version="1", hash="a" * 64)
+    file = CommittedFile(commitment="a" * 64, blob="b" * 64, media_type="x/y", size=1)
+    asked = ReviewRequested(
+        at=at, review_no=number, attempt_no=number, reason="handwriting_unclear", attempt=1, items=(item,),
+        declaration_sha256="a" * 64, strokes=file, image=file, vector=file, strokes_rendered_by="1", ink_checks=(),
+        signed_at=at, proof=proof(),
+    )  # fmt: skip
+    return [asked, *(() if until is None else (closed(until, number),))]
+
+
+def closed(at: datetime, number: int = 1) -> ReviewClosed:
+    return ReviewClosed(at=at, review_no=number, attempt=1, reason="handwriting_unclear")
+
+
 def folded(*made: Fact) -> IdentityState:
     state = IdentityState()
     for fact in made:
@@ -60,6 +77,22 @@ def folded(*made: Fact) -> IdentityState:
 
 def code_of(refused: pytest.ExceptionInfo[Refuse]) -> str:
     return refused.value.code
+
+
+def test_I7_no_clock_of_identity_runs_while_people_look_at_a_signature() -> None:
+    before = (session(), verified())
+    until, limit = NOW + timedelta(hours=2), NOW + timedelta(hours=2)
+    second, days = timedelta(seconds=1), timedelta(days=2)
+    asked = NOW + timedelta(hours=1)
+    assert not rules.verified(folded(*before), until + second)
+    waiting = folded(*before, *review(asked))
+    assert rules.verified(waiting, NOW + 30 * days)
+    assert not rules.over_absolute_limit(waiting, NOW + 30 * days)
+    over = folded(*before, *review(asked, asked + days))
+    assert rules.verified(over, until + days)
+    assert not rules.verified(over, until + days + second)
+    assert not rules.over_absolute_limit(over, limit + days)
+    assert rules.over_absolute_limit(over, limit + days + second)
 
 
 # -- the person --------------------------------------------------------------------------------------------

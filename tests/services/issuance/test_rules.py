@@ -205,6 +205,43 @@ def test_I7_I12_who_signed_must_be_proven_on_that_device_and_in_time(bought: Pur
     assert refusal_of(replaced(bought.facts, signing.FormsSigned, proof=other)) == "proof_key_changed"
 
 
+def reviewed(bought: Purchase, asked: datetime, closed: datetime | None) -> list[Fact]:
+    """People looked at a writing from ``asked`` on; ``closed``: until then, and it was not taken. Else it is the very
+    signature, taken a day later.
+    """
+    signed = bought.progress.signed
+    assert signed is not None
+    written = {name: getattr(signed, name) for name in signing.Written.model_fields}
+    said = signing.ReviewRequested(at=asked, review_no=1, attempt_no=1, reason="handwriting_unclear", **written)
+    more: list[Fact] = [said]
+    if closed is not None:
+        more.append(signing.ReviewClosed(at=closed, review_no=1, attempt=1, reason="handwriting_unclear"))
+    facts = bought.facts if closed is not None else replaced(bought.facts, signing.FormsSigned, at=later(signed))
+    place = facts.index(next(fact for fact in facts if isinstance(fact, signing.FormsSigned)))
+    return unheaded([*facts[:place], *more, *facts[place:]])
+
+
+def test_I7_identity_is_valid_longer_by_as_long_as_people_looked_at_earlier_writings(bought: Purchase) -> None:
+    signed = bought.progress.signed
+    assert signed is not None
+    minute = timedelta(minutes=1)
+    over = {"at": signed.signed_at - 10 * minute, "valid_until": signed.signed_at - 5 * minute}
+    begun = signed.signed_at - 8 * minute
+
+    def judged(asked: datetime, closed: datetime | None) -> rules.Step | None:
+        return step_of(replaced(reviewed(bought, asked, closed), identity.IdentityVerified, **over))
+
+    def expired(asked: datetime, closed: datetime | None) -> bool:
+        step = judged(asked, closed)
+        return isinstance(step, Reject) and step.code == "identity_expired"
+
+    assert isinstance(judged(begun, begun + 5 * minute), Number)
+    assert expired(begun, begun + 4 * minute)
+    assert expired(begun - 60 * minute, begun - 30 * minute), "before identity was proven"
+    assert expired(signed.signed_at, None), "the review the signature came through gives it no time"
+    assert isinstance(step_of(reviewed(bought, signed.signed_at, None)), Number)
+
+
 def test_I12_the_end_of_the_session_after_the_signature_takes_nothing_away(bought: Purchase) -> None:
     ended = identity.SessionVoided(at=bought.facts[-1].at, attempt=1, reason="absolute_limit")
     assert isinstance(step_of([*bought.facts[:-1], ended, bought.facts[-1]]), Number)
