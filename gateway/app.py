@@ -22,6 +22,7 @@ from gateway import (
     staff,
     staff_journeys,
     staff_live,
+    staff_reviews,
     staff_unmasking,
 )
 from gateway.credentials import Credentials
@@ -34,6 +35,7 @@ from gateway.middleware import surround
 from gateway.openapi import describe
 from gateway.pictures import Pictures
 from gateway.problems import answer_with_problems
+from gateway.samples import Samples
 from gateway.settings import GatewaySettings
 from products import Releases
 from servicekit.service import Ground
@@ -49,6 +51,7 @@ MODELS: Final = (
     staff_journeys.JourneySought,
     staff_unmasking.UnmaskWanted,
     staff_unmasking.FileWanted,
+    staff_reviews.Finding,
 )
 """Bodies that operations name and read by themselves."""
 
@@ -72,6 +75,7 @@ def routed(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         staff.router(),
         staff_journeys.router(),
         staff_unmasking.router(),
+        staff_reviews.router(),
         staff_live.router(),
         callbacks.router(),
         public.router(),
@@ -121,6 +125,7 @@ def create_app(ground: Ground[GatewaySettings], *, fan_out: bool = True) -> Fast
     app.state.edge = edge
     app.state.downloads = Downloads(edge)
     app.state.pictures = pictures
+    app.state.samples = Samples(settings.fonts_dir)
     app.state.app_secret = callbacks.webhook_secret(settings)
     surround(
         app,

@@ -23,6 +23,7 @@ from gateway.downloads import DownloadLink, Downloads
 from gateway.edge import Edge, edge_of, idempotency_key, json_answer
 from gateway.openapi import ANSWER_HEADERS, CUSTOMER, EVENT_STREAM, IDEMPOTENCY_KEY, JOURNEY_HEADS, problems
 from gateway.pictures import MEDIA_TYPE, Pictures
+from gateway.samples import Samples
 from gateway.steps import Parts, Place, place_of
 from gateway.stream import Stream
 from products import Document, DocumentKind, Notice, Product, Release
@@ -127,6 +128,8 @@ class Pad(Contract):
     """In the order of the name as it stands on the ID; what is written in no box (the dot in a name) is left out."""
     draft: signing.Handwriting | None
     """The strokes this device has saved in this session."""
+    samples: tuple[str | None, ...] = ()
+    """Once one box at a time is shown: each character printed, as the path of an SVG in a square of 1000 units."""
 
 
 class PolicyListed(Contract):
@@ -371,7 +374,9 @@ def router() -> APIRouter:
         if signed.draft is not None:
             saved = await edge.ground.vault.open(journey_id, signed.draft)
             draft = signing.Handwriting.model_validate_json(saved)
-        return _json(Pad(characters=tuple(signing.written_characters(name)), draft=draft), judgement)
+        characters = tuple(signing.written_characters(name))
+        samples = await samples_of(request).of(characters) if signed.one_by_one else ()
+        return _json(Pad(characters=characters, draft=draft, samples=samples), judgement)
 
     @routes.get(
         "/policies",
@@ -535,6 +540,10 @@ async def _form(
     if form is None:
         raise Refuse("forms_not_prepared")
     return form
+
+
+def samples_of(request: Request) -> Samples:
+    return request.app.state.samples
 
 
 def pictures_of(request: Request) -> Pictures:

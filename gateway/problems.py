@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from contracts.problems import KINDS, FieldFault, Problem, Refuse
+from contracts.problems import KINDS, FieldFault, Problem, Refuse, title
 from servicekit.bus import BusUnavailable
 from servicekit.store import StoreUnavailable
 from servicekit.vault import Shredded
@@ -77,7 +77,7 @@ def problem_response(
     body: dict[str, Any] = {
         **{key: value for key, value in problem.extra.items() if key != "nonce"},
         "type": f"/problems/{problem.code}",
-        "title": kind.title,
+        "title": title(kind, problem.extra),
         "status": kind.status,
         "detail": kind.next_step,
         "code": problem.code,

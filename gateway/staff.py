@@ -39,6 +39,7 @@ MAY: Final[dict[str, tuple[Role, ...]]] = {
     "refund": ("service",),
     "read_scores": ("service", "audit"),
     "read_gaps": ("audit",),
+    "review_handwriting": ("service", "legal"),
 }
 """Who may do what, in one table."""
 
@@ -87,8 +88,8 @@ class Unmasking(Contract):
     at: Instant
     staff_id: Token
     journey_id: JourneyId
-    scope: Literal["journey", "policy", "values", "file"]
-    """A pack of the journey or of a policy, the values on the page, or a file."""
+    scope: Literal["journey", "policy", "values", "file", "review"]
+    """A pack of the journey or of a policy, the values on the page, a file, or a signature to be looked at."""
     policy_no: str | None
     form_no: str | None = None
     reason: str

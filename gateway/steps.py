@@ -31,6 +31,8 @@ class Step(StrEnum):
     POINTS = "points"
     FORMS = "forms"
     SIGNATURE = "signature"
+    REVIEW = "review"
+    """People look at the signature; the customer waits."""
     PAYMENT = "payment"
     POLICIES = "policies"
     SURVEY = "survey"
@@ -52,6 +54,7 @@ PAGES: dict[Step, str | None] = {
     Step.POINTS: "P8",
     Step.FORMS: "P9",
     Step.SIGNATURE: "P10",
+    Step.REVIEW: "P10",
     Step.PAYMENT: "P12",
     Step.POLICIES: "P13",
     Step.SURVEY: "P14",
@@ -107,6 +110,9 @@ def step_of(parts: Parts, required_consents: Iterable[str]) -> Step:
         return Step.POLICIES
     if payment is not None and payment.state in {"refunding", "refunded"}:
         return Step.ENDED
+    if parts.signing is not None and parts.signing.in_review_since is not None:
+        # No clock runs meanwhile, so nothing else is asked for.
+        return Step.REVIEW
     identity = parts.identity
     if identity is None:
         return Step.WAIT

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from deploy.simulator.proposals import proposal
+from deploy.simulator.proposals import Person, proposal
 from tests import web
 from tests.browser.buyer import Buyer
 from tests.browser.handset import USUAL, Handset, chromium_started, handset, picture
@@ -74,11 +74,17 @@ async def buyer(
     async with AsyncExitStack() as stack:
 
         async def make(
-            *, extra: bool = False, size: tuple[int, int] = USUAL, name: str | None = None, **more: Any
+            *,
+            extra: bool = False,
+            size: tuple[int, int] = USUAL,
+            name: str | None = None,
+            body: Callable[[Person], dict[str, Any]] | None = None,
+            **more: Any,
         ) -> Buyer:
             who = whole.someone(name)
             chance = random.Random(len(whole.people))
-            accepted = await whole.channel.submit(proposal(who, datetime.now(UTC), whole.chance, extra=extra))
+            asked = body(who) if body else proposal(who, datetime.now(UTC), whole.chance, extra=extra)
+            accepted = await whole.channel.submit(asked)
             held = await stack.enter_async_context(new_handset(size))
             made.append(Buyer(held, who, accepted["link"], whole.parties, chance, **more))
             return made[-1]

@@ -24,6 +24,7 @@ from tests.browser.buyer import Buyer
 from tests.browser.forward import forwarded
 from tests.browser.hand import write_name
 from tests.browser.handset import DESK, USUAL, Handset, chromium_started, handset, picture
+from tests.browser.pad import NAME, ONE_WRONG, SOMEBODY, Pad
 from tests.browser.test_doors import sign_in, submitted
 from tests.journey.whole import CHANNEL, Whole, started
 
@@ -164,6 +165,39 @@ class Screens:
         if name == "identity" and page in ("code", "card"):
             await self.take(someone.page, f"identity-{page}")
 
+    async def handwriting(self) -> None:
+        """What is not taken, what helps then, and who looks at it."""
+        async with self.handset() as held:
+            someone = await self.buyer(held, name=NAME)
+            await forwarded(self.whole, someone, "signature")
+            await expect(held.page.locator('canvas[data-box="0"]')).to_be_visible()
+            pad = Pad(self.whole, someone)
+            for name, code in ((ONE_WRONG, "unclear"), (SOMEBODY, "another_name"), (SOMEBODY, "another_name")):
+                await pad.write(name)
+                await pad.submit()
+                await expect(someone.alert(f"handwriting_{code}")).to_be_visible()
+                await held.page.evaluate("document.querySelector('[role=alert]').scrollIntoView({block: 'start'})")
+                await held.page.evaluate("scrollBy(0, -200)")
+                await self.take(held.page, f"signature-{code.replace('_', '-')}")
+            await expect(held.page.locator("[data-sample]:visible")).to_have_count(1)
+            await write_name(held, NAME, someone.chance, range(1))
+            await held.page.locator("[data-sample]:visible").evaluate("it => it.scrollIntoView({block: 'start'})")
+            await held.page.evaluate("scrollBy(0, -250)")
+            await self.take(held.page, "signature-one-by-one")
+            await pad.write(SOMEBODY)
+            await pad.submit()
+            await expect(pad.step("review")).to_be_visible()
+            await self.take(held.page, "review")
+            async with self.handset(DESK) as desk:
+                await sign_in(desk.page, self.whole, "staff", "clerk")
+                await desk.page.goto(f"{self.whole.run.gateway_url}/staff#/reviews")
+                await expect(desk.page.get_by_role("heading", level=1).first).to_be_visible()
+                await desk.page.wait_for_load_state("networkidle")
+                await self.take(desk.page, "staff-reviews")
+                await desk.page.goto(f"{self.whole.run.gateway_url}/staff#/reviews/{pad.journey}")
+                await expect(desk.page.locator("canvas").first).to_be_visible()
+                await self.take(desk.page, "staff-review", whole=True)
+
     # -- salesperson and staff -----------------------------------------------------------------------------
 
     async def sales(self) -> None:
@@ -220,7 +254,7 @@ async def main(into: Path = INTO) -> None:
         ):
             screens = Screens(whole, browser, into)
             parts: list[Callable[[], Awaitable[None]]] = [
-                screens.journey, screens.between, screens.sales, screens.staff,
+                screens.journey, screens.between, screens.handwriting, screens.sales, screens.staff,
             ]  # fmt: skip
             for part in parts:
                 await part()

@@ -102,7 +102,7 @@ async def test_the_pad_has_one_box_a_character_that_is_written(
     journey_id = await at.journey()
     got = await at.get(f"/v1/journeys/{journey_id}/pad")
     assert (got.status, got.headers["cache-control"]) == (200, "no-store")
-    assert got.json == {"characters": list(boxes), "draft": None}
+    assert got.json == {"characters": list(boxes), "draft": None, "samples": []}
     at.verified = False
     assert (await at.get(f"/v1/journeys/{journey_id}/pad")).code == "identity_missing"
 

@@ -650,6 +650,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/journeys/{journey_id}/copy-phrase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** CopyPhrase */
+        post: operations["copy_phrase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/journeys/{journey_id}/prepare-forms": {
         parameters: {
             query?: never;
@@ -1094,6 +1111,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/staff/reviews": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Signatures that wait for people, longest first. */
+        get: operations["list_reviews"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/reviews/{journey_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One signature: strokes, picture and what was found before. Who looks is on record (I24). */
+        get: operations["read_review"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/staff/reviews/{journey_id}/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What one of two people finds. Both legible: signed; one not: the customer writes again. */
+        post: operations["decide_review"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/staff/live": {
         parameters: {
             query?: never;
@@ -1385,6 +1453,17 @@ export interface components {
             channel_id: string;
             /** Name */
             name: string;
+        };
+        /** CharacterShown */
+        CharacterShown: {
+            /** Character */
+            character: string;
+            /** Score */
+            score: number | null;
+            /** Limit */
+            limit: number;
+            /** Ok */
+            ok: boolean;
         };
         /** Choice */
         Choice: {
@@ -1778,6 +1857,18 @@ export interface components {
             mode: "standard" | "elder";
         };
         /**
+         * InkCheck
+         * @description One check of the drawn name. ``box`` counts from 0; none means the whole name.
+         */
+        InkCheck: {
+            /** Code */
+            code: string;
+            /** Ok */
+            ok: boolean;
+            /** Box */
+            box?: number | null;
+        };
+        /**
          * InsuredRule
          * @description Who is insured: named in the proposal, or described (seat-bound cover names nobody).
          */
@@ -1933,6 +2024,16 @@ export interface components {
             /** Text */
             text: string;
         };
+        /** LegibleBy */
+        LegibleBy: {
+            /** Staff Id */
+            staff_id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
         /** LinkShown */
         LinkShown: {
             /** Link */
@@ -2071,6 +2172,11 @@ export interface components {
             /** Characters */
             characters: string[];
             draft: components["schemas"]["Handwriting"] | null;
+            /**
+             * Samples
+             * @default []
+             */
+            samples: (string | null)[];
         };
         /**
          * Paragraph
@@ -2136,6 +2242,20 @@ export interface components {
             payer_refused: boolean;
         };
         /**
+         * PenMeasure
+         * @description How plausible the pen's movement is, in one respect. Says nothing of who moved it, and refuses nobody.
+         */
+        PenMeasure: {
+            /** Code */
+            code: string;
+            /** Value */
+            value: number;
+            /** Limit */
+            limit: number;
+            /** Flagged */
+            flagged: boolean;
+        };
+        /**
          * PeriodRule
          * @description How long cover lasts and when it may begin, by the calendar of Asia/Shanghai.
          */
@@ -2164,6 +2284,23 @@ export interface components {
             phone: string;
             /** Address */
             address: string;
+        };
+        /**
+         * Phrase
+         * @description Of a declaration, to be copied by hand; each text once, whatever products have it.
+         */
+        Phrase: {
+            /** Text */
+            text: string;
+            /** Sha256 */
+            sha256: string;
+            /** Copied */
+            copied: boolean;
+        };
+        /** PhraseTaken */
+        PhraseTaken: {
+            /** Left */
+            left: number;
         };
         /**
          * Place
@@ -2500,6 +2637,86 @@ export interface components {
             /** Count */
             count: number;
         };
+        /**
+         * RefusedShown
+         * @description With what the customer was told, for a page that is opened anew.
+         */
+        RefusedShown: {
+            /** Code */
+            code: string;
+            /** Box */
+            box: number | null;
+            /** Title */
+            title: string;
+            /** Detail */
+            detail: string;
+        };
+        /**
+         * ReviewDecision
+         * @description ``open``: one more has to look.
+         */
+        ReviewDecision: {
+            /** Open */
+            open: boolean;
+        };
+        /**
+         * ReviewQueue
+         * @description Longest waiting first.
+         */
+        ReviewQueue: {
+            /** Reviews */
+            reviews: components["schemas"]["ReviewWaiting"][];
+        };
+        /**
+         * ReviewShown
+         * @description Everything to decide by, and nothing else of the journey.
+         */
+        ReviewShown: {
+            /** Journey Id */
+            journey_id: string;
+            /** Review No */
+            review_no: number;
+            /**
+             * Requested At
+             * Format: date-time
+             */
+            requested_at: string;
+            /** Characters */
+            characters: string[];
+            writing: components["schemas"]["Handwriting"];
+            /** Svg */
+            svg: string;
+            /** Checks */
+            checks: components["schemas"]["InkCheck"][];
+            /** Tries */
+            tries: components["schemas"]["TryShown"][];
+            /** Legible By */
+            legible_by: components["schemas"]["LegibleBy"][];
+            /** Mine */
+            mine: boolean;
+        };
+        /** ReviewWaiting */
+        ReviewWaiting: {
+            /** Journey Id */
+            journey_id: string;
+            /** Review No */
+            review_no: number;
+            /**
+             * Requested At
+             * Format: date-time
+             */
+            requested_at: string;
+            /** Reason */
+            reason: string;
+            /** Said */
+            said: string;
+            /** Tries */
+            tries: number;
+            /** Found Legible */
+            found_legible: number;
+            /** Mine */
+            mine: boolean;
+        };
         /** Row */
         Row: {
             /** Label */
@@ -2583,18 +2800,18 @@ export interface components {
              */
             absolute_limit: string;
         };
-        /** Signed */
+        /**
+         * Signed
+         * @description Signed, or with people who look at the handwriting: then without a time, and the page waits.
+         */
         Signed: {
-            /**
-             * Signed At
-             * Format: date-time
-             */
-            signed_at: string;
+            /** Signed At */
+            signed_at: string | null;
             /**
              * Legibility
              * @enum {string}
              */
-            legibility: "not_judged" | "pass" | "manual";
+            legibility: "pass" | "in_review";
         };
         /** SignedIn */
         SignedIn: {
@@ -2648,7 +2865,25 @@ export interface components {
             declaration: string;
             /** Declaration Sha256 */
             declaration_sha256: string | null;
+            /**
+             * Phrases
+             * @default []
+             */
+            phrases: components["schemas"]["Phrase"][];
             draft: components["schemas"]["CommittedFile"] | null;
+            /**
+             * Tries
+             * @default 0
+             */
+            tries: number;
+            refused?: components["schemas"]["RefusedShown"] | null;
+            /**
+             * One By One
+             * @default false
+             */
+            one_by_one: boolean;
+            /** In Review Since */
+            in_review_since?: string | null;
             /** Signed At */
             signed_at: string | null;
             /** Sealed */
@@ -2668,7 +2903,7 @@ export interface components {
          * Step
          * @enum {string}
          */
-        Step: "recording" | "consents" | "identity" | "terms" | "products" | "needs" | "questions" | "documents" | "points" | "forms" | "signature" | "payment" | "policies" | "survey" | "app" | "ended" | "wait";
+        Step: "recording" | "consents" | "identity" | "terms" | "products" | "needs" | "questions" | "documents" | "points" | "forms" | "signature" | "review" | "payment" | "policies" | "survey" | "app" | "ended" | "wait";
         /** StepNow */
         StepNow: {
             /**
@@ -2789,6 +3024,24 @@ export interface components {
             /** Attempt */
             attempt: number | null;
         };
+        /** TryShown */
+        TryShown: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Reason */
+            reason: string;
+            /** Said */
+            said: string;
+            /** Box */
+            box: number | null;
+            /** Characters */
+            characters: components["schemas"]["CharacterShown"][];
+            /** Pen */
+            pen: components["schemas"]["PenMeasure"][];
+        };
         /** Unmasked */
         Unmasked: {
             policyholder: components["schemas"]["PersonShown"];
@@ -2814,7 +3067,7 @@ export interface components {
              * Scope
              * @enum {string}
              */
-            scope: "journey" | "policy" | "values" | "file";
+            scope: "journey" | "policy" | "values" | "file" | "review";
             /** Policy No */
             policy_no: string | null;
             /** Form No */
@@ -2868,6 +3121,15 @@ export interface components {
             code: string;
         };
         /**
+         * Copy
+         * @description One phrase of the declaration, copied by hand: a box a character.
+         */
+        Copy: {
+            /** Phrase */
+            phrase: string;
+            handwriting: components["schemas"]["Handwriting"];
+        };
+        /**
          * CustomerSought
          * @description One value, looked up by its blind index: it is neither kept nor logged.
          */
@@ -2915,6 +3177,16 @@ export interface components {
             product: string;
             /** Reason */
             reason: string;
+        };
+        /** Finding */
+        Finding: {
+            /** Review No */
+            review_no: number;
+            /**
+             * Finding
+             * @enum {string}
+             */
+            finding: "legible" | "handwriting_unclear" | "handwriting_another_name";
         };
         /** FormSeen */
         FormSeen: {
@@ -8645,6 +8917,158 @@ export interface operations {
             };
         };
     };
+    copy_phrase: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Names the act. A repeat is answered the same and done once. */
+                "Idempotency-Key": string;
+                /** @description What the page has seen, as the last answer's header of the same name said it. */
+                "Journey-Heads"?: string;
+            };
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Copy"];
+            };
+        };
+        responses: {
+            /** @description Done, or done before under this key. */
+            200: {
+                headers: {
+                    /** @description For the next proof. */
+                    "DPoP-Nonce"?: string;
+                    /** @description To send along with the next act. */
+                    "Journey-Heads"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PhraseTaken"];
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。; `idempotency_key_missing`: 请求缺少 Idempotency-Key。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `use_dpop_nonce`: 请求需要新的随机数。; `proof_signature`: 设备签名核验不通过。; `proof_replayed`: 这个设备签名已经用过。; `session_expired`: 会话已超过两小时，为保护您的权益需要重新开始。; `reproof_required`: 您离开的时间有点长，需要再次核验身份，已确认的内容都保留着。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `not_the_customer`: 这一步只能由投保人本人在自己的手机上完成。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `write_conflict`: 同时有别的操作正在进行。 */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_withdrawn`: 这笔投保已被撤回。 */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `invalid_fields`: 有些内容需要修改。; `idempotency_key_reused`: 同一个编号被用于不同的内容。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `premise_pending`: 上一步正在保存。; `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     prepare_forms: {
         parameters: {
             query?: never;
@@ -11872,6 +12296,347 @@ export interface operations {
                 };
             };
             /** @description `evidence_incomplete`: 存证还不完整。; `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_reviews: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewQueue"];
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    read_review: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewShown"];
+                };
+            };
+            /** @description `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `review_over`: 这份签名已经不用核对了。 */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    decide_review: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description Names the act. A repeat is answered the same and done once. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                journey_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Finding"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewDecision"];
+                };
+            };
+            /** @description `idempotency_key_missing`: 请求缺少 Idempotency-Key。; `malformed`: 请求内容无法识别。 */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `credentials_missing`: 缺少身份凭证。; `credentials_invalid`: 身份凭证无效。 */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `role_missing`: 您没有这项权限。; `cross_site`: 这次操作不是从本站页面发起的。 */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `journey_unknown`: 没有找到这笔投保。 */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_slow`: 提交用的时间太长。 */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `review_over`: 这份签名已经不用核对了。; `review_decided`: 您已经核对过这份签名，要由另一位同事再看。 */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `body_too_large`: 提交的内容太大。 */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unsupported_media_type`: 请求格式不对。 */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `idempotency_key_reused`: 同一个编号被用于不同的内容。; `invalid_fields`: 有些内容需要修改。 */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `too_many_requests`: 操作太频繁了。 */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `internal`: 系统出了点问题，您已完成的步骤都已保存。 */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description `unavailable`: 系统正忙，您已完成的步骤都已保存。 */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -45,7 +45,11 @@ const LOOK_AGAIN = new Set([
   "already_done", "reproof_required", "terms_changed", "notice_changed", "document_changed", "form_changed",
   "forms_not_prepared", "advice_changed", "declaration_changed", "items_incomplete", "identity_missing",
   "identity_expired", "order_paid", "write_conflict", "point_not_ready", "forms_unreviewed", "already_signed",
+  "review_pending",
 ]);
+
+/** A writing that was not taken: the pad may look different now. */
+const NOT_TAKEN = /^(ink|handwriting|phrase)_/;
 
 const LOOK_LATER = 2500;
 
@@ -198,7 +202,7 @@ async function act<T = unknown>(verb: string, body: object = {}, key?: string): 
     }
     if (error instanceof Problem) {
       if (ENDS.has(error.code)) stop(error);
-      else if (LOOK_AGAIN.has(error.code)) {
+      else if (LOOK_AGAIN.has(error.code) || NOT_TAKEN.test(error.code)) {
         etag = "";
         await look();
       }

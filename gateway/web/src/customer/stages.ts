@@ -19,6 +19,7 @@ const STAGE_OF: Record<Step, number | null> = {
   points: 4,
   forms: 5,
   signature: 6,
+  review: 6,
   payment: 7,
   policies: 8,
   survey: 8,

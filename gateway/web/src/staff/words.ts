@@ -22,6 +22,7 @@ export const SCOPES: Readonly<Record<Unmasking["scope"], string>> = {
   policy: "证据包（一张保单）",
   values: "页面上的完整信息",
   file: "PDF 文件",
+  review: "人工核对签名",
 };
 
 export function may(...roles: Role[]): boolean {
