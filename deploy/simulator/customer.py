@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deploy.simulator.api import Json, Phone, ProblemAnswer, news
-from deploy.simulator.hand import writes
+from deploy.simulator.hand import another, writes
 from deploy.simulator.parties import Parties
 from deploy.simulator.proposals import Person
 
@@ -42,6 +42,8 @@ class Habits:
     """Ticks every optional product offered."""
     drop_extra: bool = False
     """Takes the optional products out again after signing, before paying (I5)."""
+    wrong_names: int = 0
+    """So many times somebody else's name is written first; after the fourth people look at it."""
     score: int | None = 9
     """The survey's answer; none skips it."""
     use_app: bool = True
@@ -91,6 +93,7 @@ class Customer:
         """Called with the view before each turn: whatever else happens at this step."""
         self._told = tell
         self._step = ""
+        self._written = 0
 
     def tell(self, what: str) -> None:
         self._told(self._step, what)
@@ -305,19 +308,36 @@ class Customer:
             self.tell(f"looked through the application form {form['form_no']} ({len(pdf) // 1024} KB)")
 
     async def _at_signature(self, view: Json) -> None:
-        signing = view["signing"]
-        handwriting = writes(self.person.name, self.chance)
+        signing, name = view["signing"], self.person.name
+        for phrase in signing["phrases"]:
+            if not phrase["copied"]:
+                copy = {"phrase": phrase["sha256"], "handwriting": writes(phrase["text"], self.chance)}
+                await self.phone.act("copy_phrase", copy)
+                self.tell(f"copied {len(phrase['text'])} characters of the declaration by hand")
+        self._written += 1
+        handwriting = writes(another(name) if self._written <= self.habits.wrong_names else name, self.chance)
         await self.phone.act("save_draft", handwriting)
-        await self.phone.act(
-            "sign_forms",
-            {
-                "items": signing["items"],
-                "declaration_sha256": signing["declaration_sha256"],
-                "handwriting": handwriting,
-            },
-        )
+        signature = {
+            "items": signing["items"],
+            "declaration_sha256": signing["declaration_sha256"],
+            "handwriting": handwriting,
+        }
+        try:
+            await self.phone.act("sign_forms", signature)
+        except ProblemAnswer as refused:
+            if not refused.code.startswith("handwriting_"):
+                raise
+            # The page asks for it again, and so does the next turn.
+            self.tell(f"the name was not read ({refused.code}), and is written again")
+            return
         strokes = sum(len(box["strokes"]) for box in handwriting["boxes"])
         self.tell(f"wrote the name in {strokes} strokes, over {len(signing['items'])} documents by name")
+
+    async def _at_review(self, view: Json) -> None:
+        """Two of the insurer's people look at the handwriting; the page goes on by itself."""
+        del view
+        self.tell("two people look at the handwriting")
+        await self._wait_while("review")
 
     # -- P12: paying ---------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from contracts.commands.signing import written_characters
+
 BOX = 300
 """Pixels a side of the box of one character."""
 _GRID = 1024
@@ -26,12 +28,13 @@ def _medians() -> dict[str, list[list[list[float]]]]:
 def writes(name: str, chance: random.Random) -> dict[str, Any]:
     """The handwriting of ``name`` as the API takes it: a box a character, points with time and pressure.
 
-    Each writing differs in slant, size and tremor. Raises ``KeyError`` for a character the hand has not learnt.
+    The dot in a name is written in no box. Each writing differs in slant, size and tremor.
+    Raises ``KeyError`` for a character the hand has not learnt.
     """
     clock = 0.0
     boxes: list[dict[str, Any]] = []
     slant, size = chance.uniform(-0.08, 0.08), chance.uniform(0.78, 0.9)
-    for character in name:
+    for character in written_characters(name):
         shift = ((1 - size) * BOX / 2 + chance.uniform(-6, 6), (1 - size) * BOX / 2 + chance.uniform(-6, 6))
         strokes: list[list[dict[str, float]]] = []
         for median in _medians()[character]:
@@ -48,6 +51,16 @@ def writes(name: str, chance: random.Random) -> dict[str, Any]:
         boxes.append({"width": BOX, "height": BOX, "strokes": strokes})
         clock += chance.uniform(250, 600)
     return {"boxes": boxes}
+
+
+def another(name: str) -> str:
+    """Somebody else's name that takes about as many strokes, character by character; none of it stands in ``name``."""
+    strokes = {character: len(medians) for character, medians in _medians().items()}
+    others = [character for character in strokes if character not in name]
+    chosen: list[str] = []
+    for character in written_characters(name):
+        chosen.append(min(others, key=lambda other: (other in chosen, abs(strokes[other] - strokes[character]))))
+    return "".join(chosen)
 
 
 def _stroke(

@@ -21,6 +21,7 @@ from deploy.local.environment import salesperson_of
 from deploy.simulator.api import Json, ProblemAnswer
 from deploy.simulator.customer import Customer, Habits
 from deploy.simulator.proposals import proposal
+from deploy.simulator.staff import look_at_signature
 from tests.hostile.conftest import TOLD
 from tests.hostile.fuzzing import Fuzz, WatchedKeyHolder, WatchedPhone, WatchedPublic, report
 from tests.journey.whole import CHANNEL, Whole
@@ -105,6 +106,7 @@ async def _everybody(whole: Whole, fuzz: Fuzz) -> None:
     await customer.pass_through()
     await _afterwards(customer)
     await _by_card(whole, fuzz)
+    await _by_review(whole, fuzz, [keyed("clerk"), keyed("counsel")])
     await _the_staff(whole, keyed, customer)
     await _the_public(whole, public, customer)
 
@@ -171,6 +173,16 @@ async def _by_card(whole: Whole, fuzz: Fuzz) -> None:
     phone = WatchedPhone(whole.http, accepted["link"])
     phone.fuzz = fuzz
     await Customer(phone, who, whole.parties, whole.chance, Habits(path="bank_card")).until("terms")
+
+
+async def _by_review(whole: Whole, fuzz: Fuzz, reviewers: list[WatchedKeyHolder]) -> None:
+    """One more, whose writing people look at."""
+    who = whole.someone()
+    accepted = await whole.channel.submit(proposal(who, datetime.now(UTC), whole.chance, extra=False))
+    phone = WatchedPhone(whole.http, accepted["link"])
+    phone.fuzz = fuzz
+    await Customer(phone, who, whole.parties, whole.chance, Habits(wrong_names=4)).until("review")
+    await look_at_signature(reviewers, phone.session.journey_id)
 
 
 async def _the_channel(whole: Whole, channel: WatchedKeyHolder) -> None:

@@ -53,7 +53,7 @@ from tests.hostile.corrupt import (
     Shot,
     corrupt_gateway,
 )
-from tests.journey.test_on_sqlite import bicycle
+from tests.journey.bicycles import bicycle
 from tests.journey.whole import Whole
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
@@ -110,6 +110,7 @@ ACTS: dict[type[Act], Early] = {
     proposal.ConfirmTerms: Early({"locks": LOCKS}, "identity_missing"),
     signing.PrepareForms: Early({}, "identity_missing"),
     signing.ReviewForm: Early({"product": "motor_compulsory", "form_commitment": NOWHERE}, "identity_missing"),
+    signing.CopyPhrase: Early({"phrase": NOWHERE, "handwriting": INK}, "identity_missing"),
     signing.SaveDraft: Early(INK, "identity_missing"),
     signing.SignForms: Early(
         {"items": [ITEM], "declaration_sha256": NOWHERE, "handwriting": INK}, "identity_missing"
@@ -466,6 +467,23 @@ async def _customers(s: Scene) -> None:
     assert all(each["customers"] == [] for each in found)
 
 
+async def _reviews(s: Scene) -> None:
+    """Journeys and reasons, nothing personal; and nobody's who is not waiting."""
+    (found,) = await s.replies(signing.ListReviews())
+    assert not {s.journey, s.issued} & {each["journey_id"] for each in found["reviews"]}
+
+
+async def _decide(s: Scene) -> None:
+    """Nobody finds legible what nobody was asked to look at (I11)."""
+    for finding in ("legible", "handwriting_unclear"):
+        decided = {"review_no": 1, "reviewer": "clerk", "finding": finding}
+        assert await s.codes(
+            signing.DecideReview(**s.command(s.journey), **decided),
+            signing.DecideReview(**s.command(s.issued), **decided),
+            signing.DecideReview(**s.command(new_ulid()), **decided),
+        ) == ["review_over", "review_over", "journey_unknown"]
+
+
 async def _renounce(s: Scene) -> None:
     """Policies that are numbered stand."""
     order = s.order_no()
@@ -595,6 +613,9 @@ OTHERS: dict[type[Request], Try] = {
     identity.FindCustomers: _customers,
     disclosure.ViewDisclosure: looks(disclosure.ViewDisclosure, None),
     signing.ViewSigning: looks(signing.ViewSigning, "journey_unknown"),
+    signing.ListReviews: _reviews,
+    signing.ViewReview: looks(signing.ViewReview, "journey_unknown"),
+    signing.DecideReview: _decide,
     payment.TakeNotification: _notification,
     payment.RefundOrder: _refund,
     payment.ReconcileNow: _reconcile,

@@ -31,7 +31,7 @@ from deploy.sandbox.credentials import Credentials
 from deploy.sandbox.wechat_pay import ChannelKeys, china_time
 from deploy.simulator.customer import Customer, Habits
 from tests.hostile.corrupt import MARKER, CorruptGateway, corrupt_gateway
-from tests.journey.test_on_sqlite import bicycle
+from tests.journey.bicycles import bicycle
 from tests.journey.whole import Whole
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from deploy.simulator.api import Json
-from deploy.simulator.hand import writes
+from deploy.simulator.hand import another, writes
 from deploy.simulator.misdeeds.scene import Scene, misdeed
 
 ZEROS = "0" * 64
@@ -230,6 +230,15 @@ async def sign_unseen_forms(scene: Scene) -> None:
     scene.refused("of a product not bought", await scene.act("review-form", seen), "422 product_not_offered", sent=seen)
     page = await scene.proven("GET", f"{scene.phone.journey}/forms/{offered[0]['product']}/pages/99")
     scene.refused("a page it does not have", page, "404 not_found", recorded=False)
+
+
+@misdeed(at="signature")
+async def sign_for_another(scene: Scene) -> None:
+    """Writes somebody else's name, carefully and in the right number of boxes."""
+    written = writes(another(scene.customer.person.name), scene.doors.chance)
+    whole = {**signature(scene), "handwriting": written}
+    scene.refused("another name", await scene.act("sign-forms", whole), "422 handwriting_another_name")
+    scene.refused("the same again", await scene.act("sign-forms", whole), "422 ink_seen_before")
 
 
 @misdeed(at="signature")

@@ -27,7 +27,7 @@ BEFORE: Final = "link"
 """The step of a misdeed before the customer has opened the link."""
 AFTER: Final = "done"
 """And after the policies have come."""
-PATIENCE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
