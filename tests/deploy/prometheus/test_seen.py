@@ -116,7 +116,7 @@ async def test_the_journey_is_seen_at_each_step(seen: Seen) -> None:
         "issued": "1", "withdrawn": "0", "expired": "0", "refunded": "0",
     }  # fmt: skip
     assert (await seen.query("sum(toubao_paid_to_issued_seconds_count)"))[0]["value"][1] == "1"
-    assert (await seen.query('toubao_signatures_total{tries="1"}'))[0]["value"][1] == "1"
+    assert (await seen.query('toubao_signatures_total{tries="1",legibility="pass"}'))[0]["value"][1] == "1"
     assert (await seen.query("sum(toubao_step_seconds_count)"))[0]["value"][1] == "7"
     for party in ("wechat", "face", "sms", "authority"):
         calls = await seen.query(f'sum(toubao_outside_calls_total{{party="{party}",outcome="ok"}})')
