@@ -286,6 +286,18 @@ def a_line_instead_of_a_name(c: Copy) -> None:
     c.fact(c.by_face, "signing.forms_signed", lambda data: data["ink_checks"][0].update(ok=False))
 
 
+def a_character_below_its_limit(c: Copy) -> None:
+    c.fact(c.by_face, "signing.forms_signed", lambda data: data["reading"]["characters"][1].update(score=-99.0))
+
+
+def taken_on_nobodys_word(c: Copy) -> None:
+    c.fact(c.by_face, "signing.forms_signed", lambda data: data.update(legibility="manual", review_no=1))
+
+
+def a_name_nobody_read(c: Copy) -> None:
+    c.fact(c.by_face, "signing.forms_signed", lambda data: data.update(legibility="not_judged", reading=None))
+
+
 def ordered_on_another_phone(c: Copy) -> None:
     c.fact(c.by_face, "payment.order_placed", lambda data: data["proof"].update(attempt=2))
 
@@ -693,7 +705,7 @@ BREAKS: dict[str, tuple[Callable[[Copy], None], ...]] = {
     "I8": (face_in_spite_of_no,),
     "I9": (face_without_consent,),
     "I10": (a_face_is_kept,),
-    "I11": (a_line_instead_of_a_name,),
+    "I11": (a_line_instead_of_a_name, a_character_below_its_limit, taken_on_nobodys_word, a_name_nobody_read),
     "I12": (
         ordered_on_another_phone, signed_on_another_phone, the_session_was_void, two_persons, issued_to_somebody_else,
     ),

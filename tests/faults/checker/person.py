@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from tests.faults.checker import seals
@@ -38,7 +39,10 @@ ACTS = {
     "disclosure.questions_answered": "answer-questions",
     "disclosure.point_acknowledged": "acknowledge-point",
     "signing.form_reviewed": "review-form",
+    "signing.phrase_copied": "copy-phrase",
+    "signing.phrase_rejected": "copy-phrase",
     "signing.ink_rejected": "sign-forms",
+    "signing.review_requested": "sign-forms",
     "signing.forms_signed": "sign-forms",
     "payment.order_placed": "place-order",
 }
@@ -178,13 +182,14 @@ def no_face(journey: Journey) -> Iterator[str]:
                 yield f"{name} also holds {', '.join(sorted(more))}"
 
 
-@of_each("I11", "the name written passed every check, a box a character, and nobody overrode one",
+@of_each("I11", "the name written passed every check and reads as it must, or two people found it legible",
          when=lambda journey: journey.facts("signing.forms_signed"))  # fmt: skip
 def name_written(journey: Journey) -> Iterator[str]:
     name = journey.open(journey.opened["policyholder"]["name"])
     for signed in journey.facts("signing.forms_signed"):
         if failed := [check["code"] for check in signed.data["ink_checks"] if not check["ok"]]:
             yield f"signed though {', '.join(failed)}"
+        yield from _not_read(journey, signed.data)
         strokes = journey.open(signed.data["strokes"])
         if strokes is None or name is None:
             yield "the strokes or the name cannot be opened"
@@ -192,6 +197,23 @@ def name_written(journey: Journey) -> Iterator[str]:
         boxes = json.loads(strokes)["boxes"]
         if len(boxes) != len(name.decode()) or not all(box["strokes"] for box in boxes):
             yield "not every character of the name was written"
+
+
+def _not_read(journey: Journey, signed: dict[str, Any]) -> Iterator[str]:
+    verdict = signed["legibility"]
+    characters = [] if signed["reading"] is None else signed["reading"]["characters"]
+    below = [c["box"] for c in characters if c["score"] is None or c["score"] < c["limit"]]
+    if verdict == "pass" and (not characters or below):
+        yield f"passed with boxes {below} below their limits"
+    legible = {
+        fact.data["reviewer"]
+        for fact in journey.facts("signing.review_decided")
+        if fact.data["finding"] == "legible" and fact.data["review_no"] == signed["review_no"]
+    }
+    if verdict == "manual" and len(legible) < 2:
+        yield f"taken after {len(legible)} people had found it legible"
+    if verdict not in ("pass", "manual"):
+        yield "nobody read the name"
 
 
 @of_each(
