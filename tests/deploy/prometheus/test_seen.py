@@ -157,6 +157,11 @@ async def test_the_page_of_main_figures_shows_them(seen: Seen) -> None:
     assert "error executing template" not in page
     for shown in ("harbour_motors", "prepare-forms", "authority", "availability", "evidence", "identity"):
         assert shown in page
+    shares = dict(re.findall(r"<tr><td>([^<]*sign[^<]*)</td><td>([^<]*)</td>", page))
+    assert shares["signed at the first try"] == "100%"
+    assert shares["writings a signature"] == "1.00"
+    assert shares["signed after people looked, last hour"] == "0%"
+    assert shares["oldest signature that waits for people"] == "0s"
     tiles = re.findall(r'<div class="tile[^"]*"><b>([^<]*)</b>', page)
     assert len(tiles) == 9
     assert all(tile.strip() for tile in tiles)
