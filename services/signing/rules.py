@@ -13,7 +13,7 @@ from contracts.facts.proposal import ProductTerms
 from contracts.facts.signing import FormPrepared, InkCheck, Reading, ReviewRequested, SignedItem
 from contracts.problems import Refuse
 from contracts.progress import Progress
-from contracts.values import Contract, sha256_hex
+from contracts.values import Contract, Instant, sha256_hex
 from products import Product
 from servicekit.journeys import JourneyState
 
@@ -38,6 +38,8 @@ class Review(Contract):
     requested: ReviewRequested
     legible: tuple[str, ...] = ()
     """Who has found it so."""
+    moved_at: Instant
+    """When anything last happened in the journey: since then it is due, if it is."""
 
 
 class SigningState(JourneyState):
@@ -70,7 +72,7 @@ def evolve(state: SigningState, fact: Fact) -> SigningState:
             changes["tries"] = fact.attempt_no
             changes["readings"] = state.readings + (fact.reading is not None)
             changes["reviews"] = fact.review_no
-            changes["review"] = Review(requested=fact)
+            changes["review"] = Review(requested=fact, moved_at=fact.at)
         case facts.ReviewDecided() if fact.finding == "legible" and state.review is not None:
             seen = (*state.review.legible, fact.reviewer)
             changes["review"] = state.review.model_copy(update={"legible": seen})
@@ -93,7 +95,10 @@ def evolve(state: SigningState, fact: Fact) -> SigningState:
             changes["pending_forms"] = {**state.pending_forms, fact.product: fact.reason}
         case _:
             pass
-    return state.model_copy(update=changes)
+    state = state.model_copy(update=changes)
+    if state.review is None:
+        return state
+    return state.model_copy(update={"review": state.review.model_copy(update={"moved_at": fact.at})})
 
 
 def check_ready(state: SigningState, attempt: int, now: datetime) -> None:

@@ -184,7 +184,7 @@ class Signing(Service[SigningState, SigningSettings]):
 
     def due(self, state: SigningState) -> datetime | None:
         if state.review is not None:
-            return state.review.requested.at if rules.review_settled(state) else None
+            return state.review.moved_at if rules.review_settled(state) else None
         return state.progress.signed.at if state.progress.signed is not None and rules.to_seal(state) else None
 
     # -- forms ---------------------------------------------------------------------------------------------

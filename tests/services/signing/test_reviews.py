@@ -309,6 +309,22 @@ async def test_I33_without_evidence_a_legible_signature_waits_and_is_taken_once_
     assert (await writer.signed()).legibility == "manual"
 
 
+async def test_a_settled_review_is_due_since_it_was_settled_and_not_since_it_was_asked_for(writer: Writer) -> None:
+    await writer.to_people()
+
+    async def down(_: Attest) -> Attestation:
+        raise Refuse("timestamp_unavailable", retry_after=5)
+
+    writer.at.attest = down
+    writer.at.clock.pass_by(minutes=20)
+    await writer.found("clerk")
+    await writer.found("counsel")
+    writer.at.clock.pass_by(seconds=5)
+    await writer.at.service.sweep_once()
+    value = writer.at.service.metrics.registry.get_sample_value
+    assert value("toubao_due_oldest_seconds") == pytest.approx(5, abs=1)
+
+
 async def test_what_people_see_is_all_there_is_to_decide_by(writer: Writer) -> None:
     await writer.to_people()
     (listed,) = (await writer.at.ask(ListReviews())).reviews
