@@ -899,7 +899,12 @@ class Pack:
         return [fact for fact in self.facts if fact.name in names]
 
     def before(self, fact: Said, act: Said) -> bool:
-        """Whether a fact was there when the customer signed. The signature may be taken days after that."""
+        """Whether a fact was there when the customer signed. A signature people looked at is taken long after that:
+        then what came before it was asked for is there, and what by the clock was made before it.
+        """
+        asked = [f.index for f in self.named("review_requested") if act_of(f.data) == act_of(act.data)]
+        if not asked or fact.index < asked[0]:
+            return fact.index < act.index
         return fact.index < act.index and fact.at <= instant(act.data["signed_at"]) + CLOCKS_APART
 
     def manifest(self) -> None:
