@@ -446,12 +446,23 @@ def test_I1_what_was_done_while_people_looked_was_not_done_before_the_signature(
     """It counts when the customer acted, not when two people had seen it."""
 
     def so(record: Record) -> None:
+        record.asked.index = 0
         for fact in record.all(name):
             moved(fact, timedelta(hours=1))
         for fact in record.all("forms_signed"):
             moved(fact, timedelta(days=1))
 
     assert any(doubt in line for line in doubts(packs, parties, so))
+
+
+def test_what_the_chain_has_before_the_review_was_asked_for_is_before_it_whatever_a_clock_says(
+    packs: dict[str, bytes], parties: Parties
+) -> None:
+    def so(record: Record) -> None:
+        for fact in record.all("document_confirmed", "point_acknowledged", "form_reviewed"):
+            moved(fact, timedelta(hours=1))
+
+    assert not any("signature" in line or "key point" in line for line in doubts(packs, parties, so))
 
 
 # -- the declaration copied by hand ------------------------------------------------------------------------------------
