@@ -36,6 +36,7 @@ pytestmark = [
 
 NEVER_OPEN = {
     "refund": "money paid for policies that stand stays: whose order may be refunded is in tests/services/payment",
+    "copy_phrase": "no product of this customer demands it: see the made-up product's journey",
     "skip_survey": "who was asked has answered: the journeys' tests skip it",
 }
 """Operations that no 2xx can be had of on this customer's way, with the reason."""
