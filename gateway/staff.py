@@ -22,7 +22,7 @@ from contracts.commands.nps import ScoreReport, Scores
 from contracts.commands.payment import RefundOrder
 from contracts.problems import Refuse
 from contracts.values import Committed, Contract, Instant, JourneyId, Token
-from gateway.credentials import Role
+from gateway.credentials import Role, StaffMember
 from gateway.downloads import DownloadLink
 from gateway.edge import Edge, edge_of, idempotency_key, json_answer, json_of, staff_of
 from gateway.journey import downloads_of
@@ -82,14 +82,17 @@ class RefundWanted(Contract):
     order_no: Token
 
 
+Looked = Literal["journey", "policy", "values", "file", "review"]
+"""At a pack of the journey or of a policy, the values on the page, a file, or a signature."""
+
+
 class Unmasking(Contract):
     """Who saw personal values in full, of which journey, and why (I24)."""
 
     at: Instant
     staff_id: Token
     journey_id: JourneyId
-    scope: Literal["journey", "policy", "values", "file", "review"]
-    """A pack of the journey or of a policy, the values on the page, a file, or a signature to be looked at."""
+    scope: Looked
     policy_no: str | None
     form_no: str | None = None
     reason: str
@@ -137,15 +140,7 @@ def router() -> APIRouter:
         await edge.known(wanted.journey_id)
         if not wanted.masked:
             await put_on_record(
-                edge,
-                Unmasking(
-                    at=edge.ground.now(),
-                    staff_id=member.staff_id,
-                    journey_id=wanted.journey_id,
-                    scope=wanted.scope,
-                    policy_no=wanted.policy_no,
-                    reason=wanted.reason,
-                ),
+                edge, member, wanted.journey_id, wanted.scope, wanted.reason, policy_no=wanted.policy_no
             )
         command = BuildPack(
             command_id=command_id,
@@ -290,7 +285,25 @@ def normal(kind: str, value: str) -> str:
     return text
 
 
-async def put_on_record(edge: Edge, unmasking: Unmasking) -> None:
+async def put_on_record(
+    edge: Edge,
+    member: StaffMember,
+    journey_id: str,
+    scope: Looked,
+    reason: str,
+    *,
+    policy_no: str | None = None,
+    form_no: str | None = None,
+) -> None:
     """Before anything is shown: what can't be logged isn't shown."""
+    unmasking = Unmasking(
+        at=edge.ground.now(),
+        staff_id=member.staff_id,
+        journey_id=journey_id,
+        scope=scope,
+        policy_no=policy_no,
+        form_no=form_no,
+        reason=reason,
+    )
     unmaskings = edge.ground.store.collection("unmaskings")
     await unmaskings.save(Document(edge.ground.new_id(), state=unmasking.model_dump(mode="json")))

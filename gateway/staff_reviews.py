@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from contracts.commands import signing
 from contracts.commands.proposal import ProposalView, ViewProposal
-from contracts.facts.signing import InkCheck, PenMeasure
+from contracts.facts import signing as facts
 from contracts.problems import KINDS
 from contracts.values import Contract, Instant, JourneyId, Slug, Token
 from gateway.edge import edge_of, idempotency_key, json_answer, json_of, staff_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
-from gateway.staff import MAY, Unmasking, put_on_record
+from gateway.staff import MAY, put_on_record
 from gateway.staff_journeys import WHO
 
 REASON: Final = "人工核对签名"
@@ -59,7 +59,7 @@ class TryShown(Contract):
     """From 1; none: the whole name."""
     characters: tuple[CharacterShown, ...]
     """What the check made of each; empty where it was not asked."""
-    pen: tuple[PenMeasure, ...]
+    pen: tuple[facts.PenMeasure, ...]
 
 
 class LegibleBy(Contract):
@@ -79,7 +79,7 @@ class ReviewShown(Contract):
     """Stroke by stroke with the time of every point, to be replayed."""
     svg: str
     """The name as it would stand on the form, drawn from the strokes."""
-    checks: tuple[InkCheck, ...]
+    checks: tuple[facts.InkCheck, ...]
     tries: tuple[TryShown, ...]
     """All of the journey, oldest first, this one last."""
     legible_by: tuple[LegibleBy, ...]
@@ -88,7 +88,7 @@ class ReviewShown(Contract):
 
 class Finding(Contract):
     review_no: Annotated[int, Field(ge=1)]
-    finding: Literal["legible", "handwriting_unclear", "handwriting_another_name"]
+    finding: facts.Finding
 
 
 def router() -> APIRouter:
@@ -136,17 +136,7 @@ def router() -> APIRouter:
             edge.ask(signing.ViewReview(journey_id=journey_id), signing.Review),
             edge.ask(ViewProposal(journey_id=journey_id), ProposalView),
         )
-        await put_on_record(
-            edge,
-            Unmasking(
-                at=edge.ground.now(),
-                staff_id=member.staff_id,
-                journey_id=journey_id,
-                scope="review",
-                policy_no=None,
-                reason=REASON,
-            ),
-        )
+        await put_on_record(edge, member, journey_id, "review", REASON)
         requested, vault = review.requested, edge.ground.vault
         name, strokes, svg = await asyncio.gather(
             vault.open_text(journey_id, proposal.policyholder.name),

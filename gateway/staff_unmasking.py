@@ -13,7 +13,7 @@ from gateway.downloads import DownloadLink
 from gateway.edge import edge_of, idempotency_key, json_answer, json_of, staff_of
 from gateway.journey import downloads_of
 from gateway.openapi import IDEMPOTENCY_KEY, STAFF, body_of, problems
-from gateway.staff import MAY, Reason, Unmasking, put_on_record
+from gateway.staff import MAY, Reason, put_on_record
 from gateway.staff_journeys import (
     WHO,
     Labelled,
@@ -73,17 +73,7 @@ def router() -> APIRouter:
         idempotency_key(request)
         wanted = await json_of(request, UnmaskWanted)
         filed = await filed_of(edge, await edge.known(journey_id))
-        await put_on_record(
-            edge,
-            Unmasking(
-                at=edge.ground.now(),
-                staff_id=member.staff_id,
-                journey_id=journey_id,
-                scope="values",
-                policy_no=None,
-                reason=wanted.reason,
-            ),
-        )
+        await put_on_record(edge, member, journey_id, "values", wanted.reason)
         release = release_of(edge, filed.row.release)
         people = await opened_people(edge, filed)
         return json_answer(Unmasked(**people.full(release)))
@@ -107,15 +97,12 @@ def router() -> APIRouter:
             raise Refuse("not_found")
         await put_on_record(
             edge,
-            Unmasking(
-                at=edge.ground.now(),
-                staff_id=member.staff_id,
-                journey_id=journey_id,
-                scope="file",
-                policy_no=kept.number if kept.kind == "policy" else None,
-                form_no=kept.number if kept.kind == "form" else None,
-                reason=wanted.reason,
-            ),
+            member,
+            journey_id,
+            "file",
+            wanted.reason,
+            policy_no=kept.number if kept.kind == "policy" else None,
+            form_no=kept.number if kept.kind == "form" else None,
         )
         name = product_name(release_of(edge, filed.row.release), kept.product)
         link = await downloads_of(request).offer(

@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -57,13 +57,6 @@ class Workers:
         if pool is not None:
             pool.stop()
             await asyncio.to_thread(pool.join)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """What ``work`` returns in a worker, or raises there. Raises WorkerFailed."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import FailFast, Field
 
 from contracts.commands.base import Act, Beat, Command, Query, Request
-from contracts.facts.signing import PenMeasure, Reading, ReviewDecided, ReviewRequested, SignedItem
+from contracts.facts.signing import Finding, PenMeasure, Reading, ReviewDecided, ReviewRequested, SignedItem
 from contracts.values import CommittedFile, Contract, Instant, JourneyId, Sha256, Slug, Token
 
 LARGEST_HANDWRITING = 2 * 1024 * 1024
@@ -250,7 +250,7 @@ class DecideReview(Command):
 
     review_no: Annotated[int, Field(ge=1)]
     reviewer: Token
-    finding: Literal["legible", "handwriting_unclear", "handwriting_another_name"]
+    finding: Finding
 
 
 class ReviewDecision(Contract):

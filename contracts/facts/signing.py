@@ -141,6 +141,10 @@ class ReviewRequested(Written, Fact):
     """Why the check could not take it."""
 
 
+Finding = Literal["legible", "handwriting_unclear", "handwriting_another_name"]
+"""Of one who looks at a signature: does it read as the name?"""
+
+
 class ReviewDecided(Fact):
     """What one member of the insurer's staff, looking at strokes and image, finds: does it read as the name?"""
 
@@ -149,7 +153,7 @@ class ReviewDecided(Fact):
 
     review_no: Annotated[int, Field(ge=1)]
     reviewer: Token
-    finding: Literal["legible", "handwriting_unclear", "handwriting_another_name"]
+    finding: Finding
 
 
 class ReviewClosed(Fact):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -41,8 +40,8 @@ class Seen(NamedTuple):
 class Reader:
     """Workers that have the model in memory, about 250 MB each."""
 
-    def __init__(self, fonts: Path, workers: int = 1, waiting: Callable[[int], object] = lambda _: None) -> None:
-        self._workers = Workers(_begin, fonts, count=workers, deadline_s=DEADLINE_SECONDS, waiting=waiting)
+    def __init__(self, fonts: Path, workers: int = 1) -> None:
+        self._workers = Workers(_begin, fonts, count=workers, deadline_s=DEADLINE_SECONDS)
 
     async def start(self) -> None:
         """Returns when each worker has read once. Raises WorkerFailed."""
@@ -50,13 +49,6 @@ class Reader:
 
     async def stop(self) -> None:
         await self._workers.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
 
     async def read(self, given: Handwriting, name: str, strictness: int) -> Seen:
         """How well the boxes read as ``name``, at the ``strictness``-th reading of a journey, from 1.
